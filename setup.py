@@ -1,0 +1,45 @@
+"""Packaging of mixcon3d_jax."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+# What preparing one's own 3D assets needs on top of training.
+PREP = ["trimesh>=4.5", "embreex>=2.17.7"]
+
+setup(
+    name="mixcon3d-jax",
+    version="0.1.0",
+    description="MixCon3D in JAX: contrastive pre-training of 3D point clouds with images and text",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["mixcon3d_jax", "mixcon3d_jax.*"]),
+    package_data={"mixcon3d_jax": ["small_clip/*"]},
+    install_requires=[
+        "absl-py>=2.1",
+        "array_record>=0.6",
+        "flax>=0.12",
+        "grain>=0.2.12",
+        "jax>=0.8",
+        "jaxtyping>=0.2.36",
+        "matplotlib>=3.9",
+        "ml_collections>=1.0",
+        "numpy>=2.0",
+        "optax>=0.2.5",
+        "orbax-checkpoint>=0.11.20",
+        "pillow>=10.3",
+        "safetensors>=0.4.5",
+        "tensorflow-datasets>=4.9.7",
+        "tqdm>=4.66",
+        "transformers>=5.0",
+        "wandb>=0.19",
+    ],
+    extras_require={
+        "prep": PREP,
+        "torch": ["torch>=2.4"],
+        "tpu": ["jax[tpu]>=0.8"],
+        "dev": [*PREP, "hypothesis>=6.100", "psutil>=6.0", "pytest>=8.0", "ruff>=0.8"],
+    },
+)
