@@ -1,0 +1,1 @@
+"""MixCon3D in JAX: contrastive pre-training that ties point clouds, images and text together."""

@@ -1,0 +1,27 @@
+"""The one kind of error that a user can mend, and how commands show it."""
+
+import functools
+import sys
+from collections.abc import Callable
+
+
+class InputError(Exception):
+    """Something given by the user is wrong: a file, a record, a config key, a flag.
+
+    The message says what is wrong, where, and what to do about it.  Commands print it without a
+    traceback; everything else is a fault of this project and keeps its traceback.
+    """
+
+
+def exit_on_input_error(main: Callable[..., int | None]) -> Callable[..., int | None]:
+    """Wraps a command's `main`: an `InputError` becomes one line on stderr and exit status 2."""
+
+    @functools.wraps(main)
+    def wrapped(*args, **kwargs):
+        try:
+            return main(*args, **kwargs)
+        except InputError as error:
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(2)
+
+    return wrapped

@@ -1,0 +1,25 @@
+"""Progress of long work, on the terminal."""
+
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from tqdm import tqdm
+
+T = TypeVar("T")
+
+
+def progress(items: Iterable[T], total: int | None, what: str, done: int = 0) -> Iterator[T]:
+    """Yields `items` behind a bar that shows the count, the rate and the time left.
+
+    Args:
+      items: what is worked through.
+      total: how many there are in all, those already done included.
+      what: a few words, shown before the bar.
+      done: how many were done before (by an earlier run).
+    """
+    # A log file gets a line every ten seconds instead of a bar redrawn ten times a second.
+    interval = 0.1 if sys.stderr.isatty() else 10.0
+    return iter(
+        tqdm(items, total=total, desc=what, initial=done, mininterval=interval, dynamic_ncols=True)
+    )
