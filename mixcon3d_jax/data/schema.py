@@ -1,0 +1,245 @@
+"""The record contract between `data_prep`, which writes shards, and training, which reads them.
+
+A data set is a TFDS data set in ArrayRecord files whose folder also holds `card.json`, what the
+data set says about itself (`DatasetCard`), and `class_embeddings.npy` where it has classes.
+
+A record holds one shape:
+
+* `points`: y-up coordinates in random order.  Stored as 16-bit fixed point over the cloud's own
+  range (`points_low`, `points_step`): off by at most 1/131070 of the largest extent.
+* `colors`: sRGB, 0..255, row by row with the points.
+* `view_embeddings`, `thumbnail_embedding`, `text_embeddings`: CLIP embeddings as float16.
+* `renders`: the rendered views as encoded images, if they are kept.
+* `texts` and, for each, its `text_sources`.  A text has an `original` embedding, a `prompt_avg` one
+  (mean over prompt templates), or both; `embedding_text` and `embedding_kind` say for every row of
+  `text_embeddings` which text it belongs to and which of the two it is.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import tensorflow_datasets as tfds
+from jaxtyping import Float, UInt8, UInt16
+
+from mixcon3d_jax.errors import InputError
+
+SCHEMA_VERSION = 1
+
+TEXT_SOURCES = ("text", "caption", "retrieval")
+EMBEDDING_KINDS = ("original", "prompt_avg")
+
+_FIXED_POINT_MAX = 65535
+
+
+class SchemaError(InputError):
+    """A record or a data set does not keep the contract."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Text:
+    """One text of a shape and its CLIP embeddings, each of shape (D,) or absent."""
+
+    text: str
+    source: Literal["text", "caption", "retrieval"]
+    original: Float[np.ndarray, "D"] | None = None
+    prompt_avg: Float[np.ndarray, "D"] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """One shape, as preparation hands it to the writer and `decode_record` hands it back."""
+
+    id: str
+    dataset: str
+    class_name: str  # "" when the shape has none
+    points: Float[np.ndarray, "points 3"]
+    colors: UInt8[np.ndarray, "points 3"]
+    view_embeddings: Float[np.ndarray, "views D"]
+    thumbnail_embedding: Float[np.ndarray, "thumbnails D"]  # no row, or one
+    texts: tuple[Text, ...]
+    renders: tuple[bytes, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetCard:
+    """What a data set says about itself.
+
+    Attributes:
+      name: the data set's name.
+      clip_id: the CLIP that all embeddings come from.
+      embedding_size: D, the length of those embeddings.
+      num_points: points a record.
+      num_views: view embeddings a record.
+      classes: the class names that zero-shot classification chooses among, in the order of the rows
+        of `class_embeddings.npy`.
+      splits: records a split.
+      shards: file name -> bytes, so that a truncated file is met at the start and not in mid-run.
+      up_axis: the axis that points up in `points`.
+      color_rule: what `colors` mean.
+      schema_version: the version of this contract.
+    """
+
+    name: str
+    clip_id: str
+    embedding_size: int
+    num_points: int
+    num_views: int
+    classes: tuple[str, ...] = ()
+    splits: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    shards: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    up_axis: str = "y"
+    color_rule: str = "sRGB uint8; 0.4 grey where the asset has no colour"
+    schema_version: int = SCHEMA_VERSION
+
+
+def _array(shape: tuple[int | None, ...], dtype: Any) -> tfds.features.Tensor:
+    # TFDS' default encoding stores float16 as float32 and uint8 as varints.
+    return tfds.features.Tensor(shape=shape, dtype=dtype, encoding="bytes")
+
+
+def record_features(embedding_size: int) -> tfds.features.FeaturesDict:
+    """The TFDS features of a record whose CLIP embeddings have `embedding_size` entries."""
+    embeddings = _array((None, embedding_size), np.float16)
+    return tfds.features.FeaturesDict(
+        {
+            "id": tfds.features.Text(),
+            "dataset": tfds.features.Text(),
+            "class_name": tfds.features.Text(),
+            "points": _array((None, 3), np.uint16),
+            "points_low": _array((3,), np.float32),
+            "points_step": _array((), np.float32),
+            "colors": _array((None, 3), np.uint8),
+            "view_embeddings": embeddings,
+            "thumbnail_embedding": embeddings,
+            "renders": tfds.features.Sequence(tfds.features.Text()),
+            "texts": tfds.features.Sequence(tfds.features.Text()),
+            "text_sources": _array((None,), np.uint8),
+            "text_embeddings": embeddings,
+            "embedding_text": _array((None,), np.uint8),
+            "embedding_kind": _array((None,), np.uint8),
+        }
+    )
+
+
+def encode_points(
+    points: Float[np.ndarray, "points 3"],
+) -> tuple[UInt16[np.ndarray, "points 3"], Float[np.ndarray, "3"], np.float32]:
+    """16-bit fixed point over the cloud's range: `points ~ low + step * fixed`."""
+    points = np.asarray(points, np.float64)
+    low = points.min(axis=0).astype(np.float32)
+    extent = float((points - low).max())
+    step = np.float32(extent / _FIXED_POINT_MAX) if extent > 0 else np.float32(1.0)
+    fixed = np.rint((points - low) / step)
+    return np.clip(fixed, 0, _FIXED_POINT_MAX).astype(np.uint16), low, step
+
+
+def decode_points(example: Mapping[str, Any]) -> Float[np.ndarray, "points 3"]:
+    """The points of a stored example, float32, y-up, in the asset's own units."""
+    return example["points"].astype(np.float32) * example["points_step"] + example["points_low"]
+
+
+def encode_record(record: Record, embedding_size: int) -> dict[str, Any]:
+    """The example that TFDS serialises for a record.
+
+    Raises:
+      SchemaError: if the record breaks the contract; the message names the record and the field.
+    """
+    _check(record, embedding_size)
+    points, low, step = encode_points(record.points)
+    rows, of_text, of_kind = [], [], []
+    for index, text in enumerate(record.texts):
+        for kind, name in enumerate(EMBEDDING_KINDS):
+            embedding = getattr(text, name)
+            if embedding is not None:
+                rows.append(embedding)
+                of_text.append(index)
+                of_kind.append(kind)
+    return {
+        "id": record.id,
+        "dataset": record.dataset,
+        "class_name": record.class_name,
+        "points": points,
+        "points_low": low,
+        "points_step": step,
+        "colors": record.colors,
+        "view_embeddings": np.asarray(record.view_embeddings, np.float16),
+        "thumbnail_embedding": np.asarray(record.thumbnail_embedding, np.float16),
+        "renders": list(record.renders),
+        "texts": [text.text for text in record.texts],
+        "text_sources": np.array([TEXT_SOURCES.index(t.source) for t in record.texts], np.uint8),
+        "text_embeddings": np.asarray(rows, np.float16).reshape(len(rows), embedding_size),
+        "embedding_text": np.array(of_text, np.uint8),
+        "embedding_kind": np.array(of_kind, np.uint8),
+    }
+
+
+def decode_record(example: Mapping[str, Any]) -> Record:
+    """The record that a stored example holds; embeddings stay float16."""
+    rows = {
+        (int(text), int(kind)): row
+        for text, kind, row in zip(
+            example["embedding_text"],
+            example["embedding_kind"],
+            example["text_embeddings"],
+            strict=True,
+        )
+    }
+    texts = tuple(
+        Text(
+            text=text.decode(),
+            source=TEXT_SOURCES[source],
+            **{name: rows.get((index, kind)) for kind, name in enumerate(EMBEDDING_KINDS)},
+        )
+        for index, (text, source) in enumerate(
+            zip(example["texts"], example["text_sources"], strict=True)
+        )
+    )
+    return Record(
+        id=example["id"].decode(),
+        dataset=example["dataset"].decode(),
+        class_name=example["class_name"].decode(),
+        points=decode_points(example),
+        colors=example["colors"],
+        view_embeddings=example["view_embeddings"],
+        thumbnail_embedding=example["thumbnail_embedding"],
+        texts=texts,
+        renders=tuple(example["renders"]),
+    )
+
+
+def _check(record: Record, embedding_size: int) -> None:
+    def fail(field: str, problem: str) -> None:
+        raise SchemaError(f"record {record.id!r}, field {field!r}: {problem}")
+
+    if not record.id:
+        raise SchemaError("a record has an empty id; every record needs one of its own")
+    points = np.asarray(record.points)
+    if points.ndim != 2 or points.shape[1] != 3 or not len(points):
+        fail("points", f"expected shape (points, 3) with at least one point, got {points.shape}")
+    if not np.isfinite(points).all():
+        fail("points", "has NaN or infinite coordinates")
+    if record.colors.shape != points.shape or record.colors.dtype != np.uint8:
+        fail("colors", f"expected uint8 {points.shape}, got {record.colors.dtype} "
+             f"{record.colors.shape}")  # fmt: skip
+    if len(record.texts) > 255:
+        fail("texts", f"at most 255 texts fit a record, got {len(record.texts)}")
+    for field, embeddings in _embeddings(record):
+        embeddings = np.asarray(embeddings)
+        if embeddings.shape[-1:] != (embedding_size,):
+            fail(field, f"embeddings of {embedding_size} expected, got shape {embeddings.shape}")
+        if not np.isfinite(embeddings).all():
+            fail(field, "has NaN or infinite entries")
+
+
+def _embeddings(record: Record) -> Sequence[tuple[str, np.ndarray]]:
+    found = [
+        ("view_embeddings", record.view_embeddings),
+        ("thumbnail_embedding", record.thumbnail_embedding),
+    ]
+    for index, text in enumerate(record.texts):
+        for kind in EMBEDDING_KINDS:
+            if getattr(text, kind) is not None:
+                found.append((f"texts[{index}].{kind}", getattr(text, kind)))
+    return found

@@ -1,0 +1,85 @@
+"""Opens a data set, and refuses one that does not fit the run."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+from jaxtyping import Float
+
+from mixcon3d_jax.data import schema
+from mixcon3d_jax.data.writer import CARD_FILE, CLASS_EMBEDDINGS_FILE
+
+
+def read_card(directory: Path) -> schema.DatasetCard:
+    """What the data set in `directory` says about itself.
+
+    Raises:
+      SchemaError: if there is no finished data set, or one of another schema version.
+    """
+    path = Path(directory) / CARD_FILE
+    if not path.exists():
+        raise schema.SchemaError(
+            f"{directory} holds no finished data set (there is no {CARD_FILE}); prepare one with "
+            "`python -m data_prep.assets`, or run that command again if it was interrupted"
+        )
+    try:
+        fields = json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise schema.SchemaError(f"{path} is not readable as JSON ({error})") from error
+    if fields.get("schema_version") != schema.SCHEMA_VERSION:
+        raise schema.SchemaError(
+            f"{path}: schema version {fields.get('schema_version')}, while this program reads "
+            f"version {schema.SCHEMA_VERSION}; prepare the data set again"
+        )
+    fields["classes"] = tuple(fields["classes"])
+    return schema.DatasetCard(**fields)
+
+
+def check_card(
+    card: schema.DatasetCard, directory: Path, clip_id: str, embedding_size: int
+) -> None:
+    """Raises a `SchemaError` if the data set was embedded with another CLIP than the run's."""
+    if (card.clip_id, card.embedding_size) != (clip_id, embedding_size):
+        raise schema.SchemaError(
+            f"{directory} was embedded with CLIP {card.clip_id!r} of size {card.embedding_size}, "
+            f"but the config says {clip_id!r} of size {embedding_size}; set config.clip.id and "
+            "config.clip.embedding_size to the data set's, or prepare it with the config's CLIP"
+        )
+
+
+def open_split(directory: Path, split: str) -> Sequence[dict[str, Any]]:
+    """Random access to the stored examples of a split (see `schema.decode_record`).
+
+    Raises:
+      SchemaError: if the split is unknown or one of its shards is missing or truncated.
+    """
+    card = read_card(directory)
+    if split not in card.splits:
+        raise schema.SchemaError(
+            f"{directory} has no split {split!r}; it has {', '.join(sorted(card.splits))}"
+        )
+    for name, size in card.shards.items():
+        path = Path(directory) / name
+        found = path.stat().st_size if path.exists() else None
+        if found != size:
+            state = "is missing" if found is None else f"has {found} bytes instead of {size}"
+            raise schema.SchemaError(
+                f"shard {path} {state}; copy it again or prepare the data set again"
+            )
+    builder = tfds.builder_from_directory(str(directory))
+    return builder.as_data_source(split)
+
+
+def class_embeddings(directory: Path) -> Float[np.ndarray, "classes D"]:
+    """The CLIP text embedding of each of the card's classes, float32.
+
+    Raises:
+      SchemaError: if the data set has none.
+    """
+    path = Path(directory) / CLASS_EMBEDDINGS_FILE
+    if not path.exists():
+        raise schema.SchemaError(f"{directory} has no {CLASS_EMBEDDINGS_FILE}: it has no classes")
+    return np.load(path, allow_pickle=False)
