@@ -1,0 +1,137 @@
+"""PointBERT as OpenShape and MixCon3D train it (Point-BERT, arXiv 2111.14819; 2305.10764)."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from mixcon3d_jax.models.grouping import ball_query, farthest_point_sample, gather_points
+from mixcon3d_jax.models.layers import BatchNorm, PointConv, layer_norm, linear
+from mixcon3d_jax.models.transformer import Block
+
+_POINT_CHANNELS = 9  # offset from the center, coordinates, colour
+
+
+@dataclasses.dataclass(frozen=True)
+class PointBERTConfig:
+    """Dimensions of the point encoder.
+
+    Attributes:
+      dim: width of the transformer.
+      depth: number of blocks.
+      heads: attention heads of 64 a block.
+      mlp_dim: hidden width of a block's MLP.
+      sa_dim: channels of the set abstraction's output.
+      patches: number of groups (S).
+      radius: of a group's ball, in units of the normalised cloud (largest norm 1).
+      neighbors: points a group (K).
+    """
+
+    dim: int
+    depth: int
+    heads: int
+    mlp_dim: int
+    sa_dim: int
+    patches: int
+    radius: float
+    neighbors: int
+
+
+# OpenShape's scaling series; 3 is MixCon3D's model, 4 is OpenShape's.
+SCALINGS: dict[int, PointBERTConfig] = {
+    1: PointBERTConfig(256, 6, 4, 1024, 96, 64, 0.4, 256),
+    2: PointBERTConfig(512, 6, 8, 1024, 128, 64, 0.4, 256),
+    3: PointBERTConfig(512, 12, 8, 1024, 128, 128, 0.35, 128),
+    4: PointBERTConfig(512, 12, 8, 1536, 256, 384, 0.2, 64),
+    5: PointBERTConfig(768, 12, 12, 2304, 256, 512, 0.2, 64),
+    6: PointBERTConfig(768, 24, 12, 3072, 256, 512, 0.2, 64),
+}
+
+
+class SetAbstraction(nnx.Module):
+    """Groups points around sampled centers and describes each group by one vector."""
+
+    def __init__(self, config: PointBERTConfig, *, dtype: jnp.dtype, rngs: nnx.Rngs):
+        self.config = config
+        widths = (_POINT_CHANNELS, 64, 64, config.sa_dim)
+        # The first layer sees coordinates, which bfloat16 would round by up to 1/256.
+        dtypes = (jnp.float32, dtype, dtype)
+        self.convs = nnx.List(
+            PointConv(i, o, dtype=t, rngs=rngs)
+            for i, o, t in zip(widths[:-1], widths[1:], dtypes, strict=True)
+        )
+        self.norms = nnx.List(BatchNorm(width) for width in widths[1:])
+
+    def __call__(
+        self,
+        points: Float[Array, "batch points 3"],
+        colors: Float[Array, "batch points 3"],
+        *,
+        train: bool,
+    ) -> tuple[Float[Array, "batch patches 3"], Float[Array, "batch patches sa_dim"]]:
+        """The centers of the groups and their features."""
+        config = self.config
+        centers = gather_points(points, farthest_point_sample(points, config.patches))
+        index = ball_query(points, centers, config.radius, config.neighbors)
+        grouped = gather_points(jnp.concatenate([points, colors], axis=-1), index)
+        offset = grouped[..., :3] - centers[:, :, None]
+        x = jnp.concatenate([offset, grouped], axis=-1)
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            x = jax.nn.relu(norm(conv(x, train=train), train=train))
+        return centers, x.max(axis=2)
+
+
+class PointBERT(nnx.Module):
+    """A coloured point cloud to an embedding of `embedding_size`.
+
+    Args:
+      config: dimensions, for example `SCALINGS[3]`.
+      embedding_size: D, that of the CLIP whose space the embedding lives in.
+      dtype: of the transformer's and the set abstraction's products; coordinates, statistics and
+        the output are float32 in any case.
+      rngs: for the initial weights.
+    """
+
+    def __init__(
+        self,
+        config: PointBERTConfig,
+        embedding_size: int,
+        *,
+        dtype: jnp.dtype = jnp.float32,
+        rngs: nnx.Rngs,
+    ):
+        self.dtype = dtype
+        self.set_abstraction = SetAbstraction(config, dtype=dtype, rngs=rngs)
+        self.lift = linear(3 + config.sa_dim, config.dim, dtype=dtype, rngs=rngs)
+        self.lift_norm = layer_norm(config.dim, dtype=dtype, rngs=rngs)
+        self.cls_token = nnx.Param(jax.random.normal(rngs.params(), (config.dim,)))
+        self.blocks = nnx.List(
+            Block(config.dim, config.heads, config.mlp_dim, dtype=dtype, rngs=rngs)
+            for _ in range(config.depth)
+        )
+        self.proj = linear(config.dim, embedding_size, rngs=rngs)
+
+    def __call__(
+        self,
+        points: Float[Array, "batch points 3"],
+        colors: Float[Array, "batch points 3"],
+        *,
+        train: bool = False,
+    ) -> Float[Array, "batch D"]:
+        """Embeds clouds.
+
+        Args:
+          points: normalised (mean 0, largest norm 1) coordinates in random order.
+          colors: sRGB in 0..1.
+          train: use and update the statistics of this batch instead of the running ones.
+        """
+        centers, features = self.set_abstraction(points, colors, train=train)
+        tokens = jnp.concatenate([centers.astype(self.dtype), features], axis=-1)
+        tokens = self.lift_norm(self.lift(tokens))
+        cls = jnp.broadcast_to(self.cls_token[...], (tokens.shape[0], 1, tokens.shape[-1]))
+        x = jnp.concatenate([cls.astype(self.dtype), tokens], axis=1)
+        for block in self.blocks:
+            x = block(x)
+        return self.proj(x[:, 0].astype(jnp.float32))

@@ -1,0 +1,49 @@
+"""Pre-norm transformer blocks."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from mixcon3d_jax.models.layers import layer_norm, linear, matmul_precision
+
+HEAD_WIDTH = 64
+
+
+class Attention(nnx.Module):
+    """Multi-head self-attention: qkv without bias, heads of 64, output projection with bias."""
+
+    def __init__(self, dim: int, heads: int, *, dtype: jnp.dtype, rngs: nnx.Rngs):
+        self.heads = heads
+        self.dtype = dtype
+        inner = heads * HEAD_WIDTH
+        self.qkv = linear(dim, 3 * inner, use_bias=False, dtype=dtype, rngs=rngs)
+        self.out = linear(inner, dim, dtype=dtype, rngs=rngs)
+
+    def __call__(self, x: Float[Array, "batch tokens dim"]) -> Float[Array, "batch tokens dim"]:
+        """Attends over all tokens; the softmax is float32."""
+        precision = matmul_precision(self.dtype)
+        qkv = self.qkv(x).reshape(*x.shape[:2], 3, self.heads, HEAD_WIDTH)
+        query, key, value = jnp.moveaxis(qkv, 2, 0)
+        logits = jnp.einsum(
+            "bqhd,bkhd->bhqk", query, key, precision=precision, preferred_element_type=jnp.float32
+        )
+        weights = jax.nn.softmax(logits * HEAD_WIDTH**-0.5, axis=-1).astype(self.dtype)
+        mixed = jnp.einsum("bhqk,bkhd->bqhd", weights, value, precision=precision)
+        return self.out(mixed.reshape(*x.shape[:2], -1))
+
+
+class Block(nnx.Module):
+    """Attention and a two-layer MLP with exact GELU, each behind a layer norm and a skip."""
+
+    def __init__(self, dim: int, heads: int, mlp_dim: int, *, dtype: jnp.dtype, rngs: nnx.Rngs):
+        self.attention_norm = layer_norm(dim, dtype=dtype, rngs=rngs)
+        self.attention = Attention(dim, heads, dtype=dtype, rngs=rngs)
+        self.mlp_norm = layer_norm(dim, dtype=dtype, rngs=rngs)
+        self.fc1 = linear(dim, mlp_dim, dtype=dtype, rngs=rngs)
+        self.fc2 = linear(mlp_dim, dim, dtype=dtype, rngs=rngs)
+
+    def __call__(self, x: Float[Array, "batch tokens dim"]) -> Float[Array, "batch tokens dim"]:
+        """One block."""
+        x = x + self.attention(self.attention_norm(x))
+        return x + self.fc2(jax.nn.gelu(self.fc1(self.mlp_norm(x)), approximate=False))

@@ -1,0 +1,107 @@
+"""The mesh, and the one table that says where every array of the training state lives."""
+
+import re
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from mixcon3d_jax.errors import InputError
+
+# Slices of a pod (data-centre network between them), chips that split the batch only, and chips
+# that split the batch and the parameters.
+MESH_AXES = ("replica", "data", "fsdp")
+
+# Every parameter and running statistic matches exactly one rule (tested for all model sizes).
+# Moments and EMA follow the array that they belong to.
+RULES: tuple[tuple[str, P], ...] = (
+    (r"encoder/set_abstraction/convs/\d+/kernel", P()),  # at most 256 columns: not worth a gather
+    (r"(?!encoder/set_abstraction/).*/kernel", P(None, "fsdp")),
+    (r".*/(bias|scale|mean|var)", P()),
+    (r"encoder/cls_token|logit_scales/\w+", P()),
+)
+
+
+class MeshError(InputError):
+    """The mesh does not fit the devices, or the batch does not fit the mesh."""
+
+
+def make_mesh(replica: int, data: int, fsdp: int, devices: list[Any] | None = None) -> Mesh:
+    """A mesh of all devices (or those given) with the axes `MESH_AXES`.
+
+    Args:
+      replica, data, fsdp: sizes; one of them may be -1, which takes the devices that are left.
+      devices: default all.
+
+    Raises:
+      MeshError: if the product of the sizes is not the number of devices.
+    """
+    devices = jax.devices() if devices is None else devices
+    sizes = dict(zip(MESH_AXES, (replica, data, fsdp), strict=True))
+    free = [name for name, size in sizes.items() if size == -1]
+    fixed = int(np.prod([size for size in sizes.values() if size != -1]))
+    if len(free) > 1 or fixed < 1 or len(devices) % fixed or (not free and fixed != len(devices)):
+        shape = " x ".join(f"{name}={size}" for name, size in sizes.items())
+        raise MeshError(
+            f"config.mesh is {shape}, which does not divide the {len(devices)} devices; set one "
+            "axis to -1 and the others so that their product divides the number of devices"
+        )
+    for name in free:
+        sizes[name] = len(devices) // fixed
+    return jax.make_mesh(
+        tuple(sizes.values()),
+        MESH_AXES,
+        axis_types=(AxisType.Auto,) * len(MESH_AXES),
+        devices=devices,
+    )
+
+
+def check_batch(batch_size: int, mesh: Mesh, what: str) -> None:
+    """Raises a `MeshError` unless the mesh divides a global batch of `batch_size` rows."""
+    if batch_size % mesh.size:
+        raise MeshError(f"{what} is {batch_size}, which the {mesh.size} devices don't divide")
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """Rows of a batch, split over all axes of the mesh."""
+    return NamedSharding(mesh, P(MESH_AXES))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """The same array on every device."""
+    return NamedSharding(mesh, P())
+
+
+def spec_of(path: str, shape: tuple[int, ...], mesh: Mesh) -> P:
+    """Where the parameter or statistic at `path` lives.
+
+    A dimension that its axes don't divide stays whole.
+    """
+    matches = [spec for pattern, spec in RULES if re.fullmatch(pattern, path)]
+    if len(matches) != 1:
+        raise ValueError(f"{path} matches {len(matches)} rules of sharding.RULES instead of one")
+    fits = [
+        axis if axis is None or shape[dim] % mesh.shape[axis] == 0 else None
+        for dim, axis in enumerate(matches[0])
+    ]
+    return P(*fits)
+
+
+def state_shardings(tree: Any, mesh: Mesh) -> Any:
+    """A `NamedSharding` for every leaf of a training state (arrays or shapes).
+
+    A leaf's rule is found by the end of its path, so that `params`, their EMA and the optimiser's
+    moments of one parameter live together.  Scalars are replicated.
+    """
+    groups = ("params", "stats", "ema_params", "ema_stats", "mu", "nu")
+
+    def place(path, leaf):
+        keys = [str(getattr(k, "key", getattr(k, "name", getattr(k, "idx", k)))) for k in path]
+        inside = [i for i, key in enumerate(keys) if key in groups]
+        if not inside or not leaf.shape:
+            return replicated(mesh)
+        return NamedSharding(mesh, spec_of("/".join(keys[inside[-1] + 1 :]), leaf.shape, mesh))
+
+    return jax.tree_util.tree_map_with_path(place, tree)
