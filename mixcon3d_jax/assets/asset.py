@@ -1,6 +1,7 @@
 """What a 3D asset is here: coloured triangles, or coloured points, y-up."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -8,7 +9,7 @@ from jaxtyping import Float32, UInt8
 
 from mixcon3d_jax.errors import InputError
 
-# What a surface without any colour gets, as linear light: 0.4 of full scale (102 of 255) in sRGB.
+# What a surface without any colour gets: 0.4 of full scale.
 GREY_SRGB = 102
 
 Wrap = Literal["repeat", "mirror", "clamp"]
@@ -66,8 +67,10 @@ class Asset:
       parts: at least one part with area, unless `cloud` is given.
       cloud: a point cloud, for files that hold no triangles.
       warnings: what was wrong with the file and could be mended (an unreadable texture, ...).
+      companions: the other files that it consists of (materials, textures, buffers).
     """
 
     parts: tuple[Part, ...] = ()
     cloud: Cloud | None = None
     warnings: list[str] = field(default_factory=list)
+    companions: tuple[Path, ...] = ()

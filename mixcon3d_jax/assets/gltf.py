@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from mixcon3d_jax.assets.asset import AssetError
-from mixcon3d_jax.assets.beside import read_beside
+from mixcon3d_jax.assets.companions import Companions
 
 _COMPONENT = {
     5120: np.int8,
@@ -36,6 +36,7 @@ class Gltf:
     """A glTF file: its JSON tree, and the bytes that belong to it."""
 
     path: Path
+    companions: Companions
     tree: dict
     buffers: list[bytes]
 
@@ -115,8 +116,9 @@ def read_gltf(path: Path) -> Gltf:
                 f"{path}: its geometry is compressed with {extension}, which is not supported; "
                 "export it without compression"
             )
-    buffers = [_buffer(path, entry, binary) for entry in tree.get("buffers", ())]
-    return Gltf(path, tree, buffers)
+    companions = Companions(path)
+    buffers = [_buffer(companions, entry, binary) for entry in tree.get("buffers", ())]
+    return Gltf(path, companions, tree, buffers)
 
 
 def _split_glb(path: Path, data: bytes) -> tuple[bytes, bytes | None]:
@@ -142,16 +144,18 @@ def _split_glb(path: Path, data: bytes) -> tuple[bytes, bytes | None]:
     return chunks[_JSON_CHUNK], chunks.get(_BINARY_CHUNK)
 
 
-def _buffer(path: Path, entry: dict, binary: bytes | None) -> bytes:
+def _buffer(companions: Companions, entry: dict, binary: bytes | None) -> bytes:
     if "uri" in entry:
-        return read_uri(path, entry["uri"])
+        return read_uri(companions, entry["uri"])
     if binary is None:
-        raise AssetError(f"{path}: its binary chunk is missing; copy or export the file again")
+        raise AssetError(
+            f"{companions.asset}: its binary chunk is missing; copy or export the file again"
+        )
     return binary
 
 
-def read_uri(path: Path, uri: str) -> bytes:
+def read_uri(companions: Companions, uri: str) -> bytes:
     """The bytes behind a glTF `uri`: inline base64, or a file beside the asset."""
     if uri.startswith("data:"):
         return base64.b64decode(uri.partition(",")[2])
-    return read_beside(path, uri)
+    return companions.read(uri)

@@ -39,7 +39,7 @@ def gltf_asset(gltf: Gltf) -> Asset:
         cloud = Cloud(
             np.concatenate([c.points for c in clouds]), np.concatenate([c.colors for c in clouds])
         )
-    return Asset(tuple(parts), cloud, notes)
+    return Asset(tuple(parts), cloud, notes, tuple(gltf.companions.files))
 
 
 def _placed_meshes(gltf: Gltf) -> Iterator[tuple[Float[np.ndarray, "4 4"], int]]:
@@ -177,13 +177,12 @@ def _texture(gltf: Gltf, index: int) -> Texture:
     if source is None:
         raise ValueError("it has no PNG, JPEG or WebP image")
     image = gltf.tree["images"][source]
-    data = gltf.view(image["bufferView"]) if "bufferView" in image else _image(gltf, image)
+    if "bufferView" in image:
+        data = gltf.view(image["bufferView"])
+    else:
+        data = read_uri(gltf.companions, image["uri"])
     sampler = {}
     if "sampler" in texture:
         sampler = gltf.tree["samplers"][texture["sampler"]]
     wrap = tuple(_WRAP[sampler.get(axis, 10497)] for axis in ("wrapS", "wrapT"))
     return Texture(decode_texture(data), wrap)
-
-
-def _image(gltf: Gltf, image: dict) -> bytes:
-    return read_uri(gltf.path, image["uri"])

@@ -1,12 +1,10 @@
 """OBJ material libraries (MTL)."""
 
-from pathlib import Path
-
 import numpy as np
 
 from mixcon3d_jax.assets.asset import AssetError, Texture
-from mixcon3d_jax.assets.beside import read_beside
 from mixcon3d_jax.assets.color import GREY_LINEAR, srgb_to_linear
+from mixcon3d_jax.assets.companions import Companions
 from mixcon3d_jax.assets.material import Material
 from mixcon3d_jax.assets.texture import decode_texture
 
@@ -15,7 +13,7 @@ _MAP_OPTIONS = {"-blendu": 1, "-blendv": 1, "-boost": 1, "-mm": 2, "-o": 3, "-s"
 _MAP_OPTIONS |= {"-texres": 1, "-clamp": 1, "-bm": 1, "-imfchan": 1, "-type": 1, "-cc": 1}
 
 
-def obj_materials(path: Path, notes: list[str]) -> dict[str, Material]:
+def obj_materials(companions: Companions, notes: list[str]) -> dict[str, Material]:
     """The materials of the libraries that an OBJ file names (`mtllib`), by name.
 
     `Kd` is taken as sRGB as it is, since that is how programs write it, and multiplies the
@@ -23,19 +21,19 @@ def obj_materials(path: Path, notes: list[str]) -> dict[str, Material]:
     cannot be read is grey, with a line in `notes`.
     """
     materials: dict[str, Material] = {}
-    text = path.read_text(encoding="utf-8", errors="replace")
+    text = companions.asset.read_text(encoding="utf-8", errors="replace")
     for line in text.splitlines():
         if line.startswith("mtllib "):
             try:
-                library = read_beside(path, line[len("mtllib ") :])
+                library = companions.read(line[len("mtllib ") :])
             except AssetError as error:
                 notes.append(f"material library is unreadable ({error}); grey instead")
             else:
-                materials |= _parse(path, library.decode("utf-8", errors="replace"), notes)
+                materials |= _parse(companions, library.decode("utf-8", errors="replace"), notes)
     return materials
 
 
-def _parse(path: Path, text: str, notes: list[str]) -> dict[str, Material]:
+def _parse(companions: Companions, text: str, notes: list[str]) -> dict[str, Material]:
     entries: dict[str, dict[str, str]] = {}
     entry: dict[str, str] = {}
     for line in text.splitlines():
@@ -44,16 +42,18 @@ def _parse(path: Path, text: str, notes: list[str]) -> dict[str, Material]:
             entry = entries.setdefault(value.strip(), {})
         else:
             entry[key.lower()] = value.strip()
-    return {name: _material(path, name, entry, notes) for name, entry in entries.items()}
+    return {name: _material(companions, name, entry, notes) for name, entry in entries.items()}
 
 
-def _material(path: Path, name: str, entry: dict[str, str], notes: list[str]) -> Material:
+def _material(
+    companions: Companions, name: str, entry: dict[str, str], notes: list[str]
+) -> Material:
     diffuse = _diffuse(entry.get("kd"))
     if "map_kd" not in entry:
         color = GREY_LINEAR if diffuse is None else diffuse
         return Material(color)
     try:
-        image = decode_texture(read_beside(path, _map_name(entry["map_kd"])))
+        image = decode_texture(companions.read(_map_name(entry["map_kd"])))
     except (AssetError, ValueError) as error:
         notes.append(f"texture of material '{name}' is unreadable ({error}); grey instead")
         return Material(GREY_LINEAR, unreadable=True)

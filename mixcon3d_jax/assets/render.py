@@ -13,7 +13,7 @@ from mixcon3d_jax.assets.splat import splat_view
 # Light, as shares of full white: from everywhere, from the sky, from a lamp at the camera, and
 # from a lamp up to its left, which tells apart faces that the camera sees at the same angle.
 # They sum to less than 1, so that a white object stands out against the white background.
-AMBIENT, SKY, CAMERA_LAMP, SIDE_LAMP = 0.22, 0.18, 0.30, 0.22
+AMBIENT, SKY, CAMERA_LAMP, SIDE_LAMP = 0.26, 0.16, 0.32, 0.22
 
 
 def render_views(asset: Asset, size: int = 224, supersample: int = 2) -> UInt8[np.ndarray, "..."]:

@@ -7,8 +7,8 @@ import trimesh
 from jaxtyping import Float32
 
 from mixcon3d_jax.assets.asset import Asset, AssetError, Cloud, Part, Texture
-from mixcon3d_jax.assets.beside import read_beside
 from mixcon3d_jax.assets.color import GREY_LINEAR, GREY_SRGB, bytes_to_linear
+from mixcon3d_jax.assets.companions import Companions
 from mixcon3d_jax.assets.material import Material
 from mixcon3d_jax.assets.mtl import obj_materials
 from mixcon3d_jax.assets.texture import decode_texture
@@ -17,17 +17,17 @@ from mixcon3d_jax.assets.texture import decode_texture
 class _Beside(trimesh.resolvers.Resolver):
     """Lets trimesh read the files that an asset refers to."""
 
-    def __init__(self, asset: Path):
-        self._asset = asset
+    def __init__(self, companions: Companions):
+        self._companions = companions
 
     def get(self, key: str) -> bytes:
-        return read_beside(self._asset, key)
+        return self._companions.read(key)
 
     def keys(self) -> list[str]:
         return []
 
     def namespaced(self, namespace: str) -> "_Beside":
-        return _Beside(self._asset.parent / namespace / self._asset.name)
+        raise NotImplementedError("single files have no namespaces")
 
     def write(self, name: str, data: bytes) -> None:
         raise NotImplementedError("assets are only read")
@@ -39,13 +39,15 @@ def read_simple_mesh(path: Path) -> Asset:
     Each group of faces with one material is a part of its own.  Colour comes from the material
     (texture x `Kd`) where there is one, else from the faces, else from the vertices.
     """
-    kind = path.suffix.lower()[1:]
+    kind, companions = path.suffix.lower()[1:], Companions(path)
     with path.open("rb") as file:
         # process=False: merging vertices would drop broken ones before they are reported.
-        scene = trimesh.load_scene(file, file_type=kind, resolver=_Beside(path), process=False)
+        scene = trimesh.load_scene(
+            file, file_type=kind, resolver=_Beside(companions), process=False
+        )
     notes: list[str] = []
-    materials = obj_materials(path, notes) if kind == "obj" else {}
-    ply_material = _ply_material(path, notes) if kind == "ply" else None
+    materials = obj_materials(companions, notes) if kind == "obj" else {}
+    ply_material = _ply_material(companions, notes) if kind == "ply" else None
     parts, cloud = [], None
     for geometry in scene.geometry.values():
         if isinstance(geometry, trimesh.Trimesh) and len(geometry.faces):
@@ -53,7 +55,7 @@ def read_simple_mesh(path: Path) -> Asset:
             parts.append(_part(geometry, materials.get(name, ply_material)))
         elif len(getattr(geometry, "vertices", ())) and kind == "ply":
             cloud = _cloud(geometry)
-    return Asset(tuple(parts), None if parts else cloud, notes)
+    return Asset(tuple(parts), None if parts else cloud, notes, tuple(companions.files))
 
 
 def _part(mesh: trimesh.Trimesh, material: Material | None) -> Part:
@@ -90,15 +92,15 @@ def _cloud(geometry: trimesh.PointCloud | trimesh.Trimesh) -> Cloud:
     return Cloud(points, np.asarray(colors, np.uint8)[:, :3])
 
 
-def _ply_material(path: Path, notes: list[str]) -> Material | None:
+def _ply_material(companions: Companions, notes: list[str]) -> Material | None:
     """The material of the texture that a PLY header names in a comment, or None."""
-    with path.open("rb") as file:
+    with companions.asset.open("rb") as file:
         header = file.read(1 << 16).partition(b"end_header")[0].decode("latin-1")
     for line in header.splitlines():
         words = line.split(maxsplit=2)
         if len(words) == 3 and words[0] == "comment" and words[1].lower() == "texturefile":
             try:
-                image = decode_texture(read_beside(path, words[2]))
+                image = decode_texture(companions.read(words[2]))
             except (AssetError, ValueError) as error:
                 notes.append(f"texture '{words[2]}' is unreadable ({error}); grey instead")
                 return Material(GREY_LINEAR, unreadable=True)

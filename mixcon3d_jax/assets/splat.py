@@ -6,12 +6,13 @@ from jaxtyping import Float32, UInt8
 from mixcon3d_jax.assets.cameras import CAMERA_DISTANCE, OBJECT_EXTENT, TAN_HALF_FOV, Frame
 from mixcon3d_jax.assets.color import bytes_to_linear
 
-# The surface that a cloud is taken to cover when disc sizes are chosen: two sides of a square of
-# its largest extent.  Real surfaces are smaller more often than larger, so that discs overlap.
+# The discs' areas add up to this many times the surface that a cloud is taken to cover: two sides
+# of a square of its largest extent.  Points at random leave exp(-5), under 1 %, of that bare.
+_COVERAGE = 5
 _NOMINAL_AREA = 2 * OBJECT_EXTENT**2
 _LARGEST_RADIUS = 0.04
 # Brightness of the nearest and of the farthest point: a cloud has no normals to shade by.
-_NEAR_LIGHT, _FAR_LIGHT = 0.9, 0.55
+_NEAR_LIGHT, _FAR_LIGHT = 0.85, 0.5
 
 
 def splat_view(
@@ -37,7 +38,7 @@ def splat_view(
     light = _FAR_LIGHT + (_NEAR_LIGHT - _FAR_LIGHT) * np.clip(nearness, 0, 1)
     lit = bytes_to_linear(colors) * light[:, None].astype(np.float32)
 
-    radius = min(np.sqrt(_NOMINAL_AREA / np.pi / len(points)), _LARGEST_RADIUS)
+    radius = min(np.sqrt(_COVERAGE * _NOMINAL_AREA / np.pi / len(points)), _LARGEST_RADIUS)
     image = np.ones((size * size, 3), np.float32)
     far_to_near = np.argsort(-depth, kind="stable")
     target = np.full(size * size, -1)
