@@ -29,7 +29,7 @@ from mixcon3d_jax.errors import InputError, exit_on_input_error
 from mixcon3d_jax.progress import progress
 
 # The natural logarithm of the most that an axis is stretched or shrunk by.
-STRETCH = 0.15
+STRETCH = 0.22
 SCALE_RANGE = (0.05, 20.0)
 
 
@@ -73,8 +73,9 @@ def make_object(class_name: str, seed: int, split: str, index: int) -> Synthetic
     shape = kind.build(rng)
     parts = {name: join(surfaces) for name, surfaces in shape.parts.items()}
     transform = np.diag([*np.exp(rng.uniform(-STRETCH, STRETCH, 3))])
-    # Assets by different makers face different ways, mostly along an axis.
-    transform = rotation("y", 90.0 * rng.integers(4)) @ transform
+    # Assets by different makers face different ways, mostly near an axis.
+    heading = 90.0 * rng.integers(4) + rng.uniform(-20, 20)
+    transform = rotation("y", heading) @ transform
     parts = {
         name: dataclasses.replace(part, vertices=part.vertices @ transform.T)
         for name, part in parts.items()

@@ -1,5 +1,7 @@
 """Houses, fences and street lights.  The front looks along +z."""
 
+import itertools
+
 import numpy as np
 
 from data_prep.shapes.parts import Shape, chance, count_of, panel_on_front, pick
@@ -103,8 +105,8 @@ def fence(rng: np.random.Generator) -> Shape:
             shape.add("pickets", prism(outline, 0.03, (x, 0.05, 0.035)))
         shape.say("pickets")
     elif style == "crosses":
-        for left, right in zip(posts[:-1], posts[1:], strict=True):
-            for low, high in ((levels), (levels[::-1])):
+        for left, right in itertools.pairwise(posts):
+            for low, high in (levels, levels[::-1]):
                 shape.add("crosses", beam((left, low, 0.01), (right, high, 0.01), 0.05))
         shape.say("crosses")
     else:

@@ -66,7 +66,7 @@ def _with_part_colours(noun: str, paints: dict[str, Paint], areas: dict[str, flo
     )
     phrases = [
         f"{paints[part].name} {part}"
-        if part.endswith("s")
+        if part.endswith("s") and not part.endswith("ss")
         else with_article(f"{paints[part].name} {part}")
         for part in parts[:2]
     ]

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-# sRGB, 0 to 255: far enough apart that a name stays true under `JITTER` and a little shading.
+# sRGB, 0 to 255: far enough apart that a name stays true when shifted and shaded a little.
 NAMED_COLOURS: dict[str, tuple[int, int, int]] = {
     "red": (205, 35, 35),
     "orange": (240, 135, 25),
@@ -19,13 +19,15 @@ NAMED_COLOURS: dict[str, tuple[int, int, int]] = {
     "grey": (130, 130, 132),
     "white": (240, 240, 238),
 }
-JITTER = 12
+# How far a paint may lie from its name's entry: in lightness, and in each channel on top, less so
+# that grey stays grey.
+LIGHTNESS_JITTER, CHANNEL_JITTER = 12, 4
 MAX_COLOURS = 4
 
 
 @dataclasses.dataclass(frozen=True)
 class Paint:
-    """A colour with its name.  `srgb` is within `JITTER` of the name's entry in the table."""
+    """A colour with its name; `srgb` is near the name's entry in `NAMED_COLOURS`."""
 
     name: str
     srgb: tuple[int, int, int]
@@ -37,7 +39,9 @@ def draw_palette(rng: np.random.Generator) -> list[Paint]:
     names = rng.choice(list(NAMED_COLOURS), size=number, replace=False)
     paints = []
     for name in names:
-        shifted = np.array(NAMED_COLOURS[name]) + rng.integers(-JITTER, JITTER + 1, 3)
+        shift = rng.integers(-LIGHTNESS_JITTER, LIGHTNESS_JITTER + 1)
+        shift = shift + rng.integers(-CHANNEL_JITTER, CHANNEL_JITTER + 1, 3)
+        shifted = np.array(NAMED_COLOURS[name]) + shift
         paints.append(Paint(str(name), tuple(int(value) for value in shifted.clip(0, 255))))
     return paints
 

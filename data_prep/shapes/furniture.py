@@ -80,7 +80,7 @@ def bookshelf(rng: np.random.Generator) -> Shape:
     number = int(rng.integers(3, 7))
     levels = np.linspace(0.04, height - board, number + 1)
     shape.add("shelves", *(box(width - board, board, depth, (0, y, 0)) for y in levels))
-    shape.say(count_of(number, "shelve").replace("shelve", "shelf", number == 1))
+    shape.say(count_of(number, "shelf", "shelves"))
     filled = rng.uniform(0.2, 0.9)
     gap = levels[1] - levels[0] - board
     for level in levels[:-1]:
@@ -89,7 +89,7 @@ def bookshelf(rng: np.random.Generator) -> Shape:
             book = rng.uniform(0.05, 0.12)
             if chance(rng, 0.85):
                 tall = gap * rng.uniform(0.6, 0.95)
-                part = pick(rng, "books", "other books")
+                part = pick(rng, "books", "_more books")
                 place = (x + book / 2, level + board, 0.02)
                 shape.add(part, box(0.92 * book, tall, 0.75 * depth, place))
             x += book
@@ -205,7 +205,7 @@ def _desk_lamp(rng: np.random.Generator, shape: Shape) -> Shape:
     lean = np.radians(rng.uniform(100, 125))
     elbow = np.array([lower * np.cos(lean), 0.04 + lower * np.sin(lean), 0])
     rise = np.radians(rng.uniform(20, 50))
-    head = elbow + (upper * np.cos(rise), upper * np.sin(rise), 0)
+    head = elbow + upper * np.array([np.cos(rise), np.sin(rise), 0])
     shape.add("arm", rod((0, 0.03, 0), elbow, 0.016), rod(elbow, head, 0.016))
     shape.add("arm", ellipsoid(0.03, 0.03, 0.03, elbow, 8))
     size = rng.uniform(0.1, 0.15)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from data_prep.shapes.parts import Shape, bent_handle, chance, pick
+from data_prep.shapes.parts import Shape, bent_handle, chance
 from data_prep.shapes.surfaces import box, cylinder, ellipsoid, lathe, ring, rod
 
 
@@ -79,34 +79,24 @@ def bowl(rng: np.random.Generator) -> Shape:
     shape = Shape()
     radius, depth = 0.5, rng.uniform(0.26, 0.46)
     foot, wall = rng.uniform(0.18, 0.26), rng.uniform(0.025, 0.05)
-    belly = rng.uniform(0.5, 0.9)
+    belly, lift = rng.uniform(0.5, 0.9), rng.uniform(0.03, 0.1)
     polar = np.radians(np.linspace(-90, 0, 7))
-    out = foot + (radius - foot) * np.cos(polar) ** belly
+    across = foot + (radius - foot) * np.cos(polar) ** belly
     up = depth * (1 + np.sin(polar))
-    lift = rng.uniform(0.03, 0.1)
-    outer = list(zip(out, up, strict=True))
-    shape.add(
-        "outside", lathe([(foot, -lift), *outer, (radius - wall / 2, depth + 0.01)], segments=24)
-    )
-    # The outside is a closed body; the inside lies just above its top disc's level on the wall.
-    inner = [
-        (radius - wall / 2, depth + 0.01),
-        *((max(r - wall, 0.01), y + wall) for r, y in outer[::-1][1:]),
-    ]
-    shape.parts["outside"] = [lathe([(foot, -lift), *outer, *inner, (0, wall)], segments=24)]
+    outside = [(foot, -lift), *zip(across, up, strict=True)]
+    inside = [*zip(across[::-1] - wall, up[::-1] + wall, strict=True), (0, wall)]
+    shape.add("body", lathe([*outside, *inside], segments=24))
     if chance(rng, 0.5):
-        shape.add("rim", ring(radius - wall / 2, 0.7 * wall, (0, depth, 0), 24, 6))
+        shape.add("rim", ring(radius - wall / 2, 0.7 * wall, (0, depth + wall / 2, 0), 24, 6))
         shape.say("a thick rim")
     if chance(rng, 0.3):
-        count, size = 9, 0.14
-        for index in range(count):
-            angle, distance = 2 * np.pi * index / (count - 1), 0.26 * (index < count - 1)
-            place = (distance * np.cos(angle), 0.75 * depth, distance * np.sin(angle))
-            shape.add("fruits", ellipsoid(size, size, size, place, 8))
+        size = 0.14
+        around = [
+            (0.26 * np.cos(angle), 0.26 * np.sin(angle)) for angle in np.arange(8) * np.pi / 4
+        ]
+        for x, z in [(0, 0), *around]:
+            shape.add("fruits", ellipsoid(size, size, size, (x, 0.75 * depth, z), 8))
         shape.say("round fruits in it")
-    shape.parts = {
-        ("bowl" if name == "outside" else name): part for name, part in shape.parts.items()
-    }
     shape.say("a deep inside" if depth > 0.36 else "a wide opening", "a small foot")
     return shape
 
@@ -160,20 +150,18 @@ def pan(rng: np.random.Generator) -> Shape:
     radius, depth = 0.5, rng.uniform(0.1, 0.26)
     base, wall = radius * rng.uniform(0.75, 0.95), 0.03
     profile = [(base, 0), (radius, depth), (radius - wall, depth), (base - wall, wall), (0, wall)]
-    shape.add("pan", lathe(profile, segments=24))
+    shape.add("body", lathe(profile, segments=24))
     length, thick = rng.uniform(0.6, 1.0), rng.uniform(0.03, 0.055)
     start, rise = radius - 0.02, rng.uniform(0, 0.15)
     end = (start + length, 0.8 * depth + rise, 0)
     if chance(rng, 0.5):
         shape.add("handle", rod((start, 0.75 * depth, 0), end, thick))
-        shape.say("a round handle")
     else:
         bar = box(length, 0.04, 2.4 * thick, (length / 2, 0, 0))
         shape.add(
             "handle",
             bar.turn("z", np.degrees(np.arctan2(rise, length))).move(start, 0.75 * depth, 0),
         )
-        shape.say("a flat handle")
     if chance(rng, 0.25):
         shape.add(
             "lid", lathe([(radius, 0), (0.6 * radius, 0.08), (0.05, 0.12)], (0, depth, 0), 24)
@@ -185,6 +173,7 @@ def pan(rng: np.random.Generator) -> Shape:
         shape.add("yolk", ellipsoid(0.1, 0.05, 0.1, (0.05, wall + 0.02, 0.03), 10))
         shape.say("an egg in it")
     shape.say("a long handle" if length > 0.8 else "a short handle")
+    shape.say("high sides" if depth > 0.18 else "low sides")
     return shape
 
 
@@ -193,7 +182,7 @@ def plate(rng: np.random.Generator) -> Shape:
     shape = Shape()
     radius, depth = 0.5, rng.uniform(0.04, 0.09)
     flat, wall = rng.uniform(0.55, 0.72) * radius, 0.02
-    sides = int(pick(rng, "4", "8", "28", "28", "28"))
+    sides = int(rng.choice([4, 8, 28, 28, 28]))
     rim = [(flat, 0), (radius, depth), (radius, depth + wall), (flat, wall)]
     shape.add("rim", lathe([*rim, (0.98 * flat, 0.5 * wall)], segments=sides))
     shape.add("middle", lathe([(0.98 * flat, 0), (0.98 * flat, 1.2 * wall)], segments=sides))

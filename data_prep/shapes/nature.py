@@ -87,8 +87,8 @@ def bush(rng: np.random.Generator) -> Shape:
         place = (distance * np.cos(angle), 0.75 * size, distance * np.sin(angle))
         shape.add("leaves", ellipsoid(size, size * rng.uniform(0.75, 1.1), size, place, 10))
         if index % 2:
-            tip = np.array(place) + (0, 0.9 * size, 0)
-            shape.parts.setdefault("tips", []).append(ellipsoid(*[0.4 * size] * 3, tip, 8))
+            tip = ellipsoid(*[0.4 * size] * 3, place, 8)
+            shape.add("tips", tip.move(y=0.9 * size))
     high = wide * rng.uniform(0.6, 0.85)
     shape.add("leaves", ellipsoid(0.8 * wide, high, 0.8 * wide, (0, high, 0), 12))
     if chance(rng, 0.5):

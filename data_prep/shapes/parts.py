@@ -46,9 +46,9 @@ def pick(rng: np.random.Generator, *options: str) -> str:
     return options[rng.integers(len(options))]
 
 
-def count_of(number: int, noun: str) -> str:
-    """A counted noun: "four legs", "one leg"."""
-    return f"{NUMBER_WORDS[number]} {noun}" + ("" if number == 1 else "s")
+def count_of(number: int, noun: str, plural: str | None = None) -> str:
+    """A counted noun: "four legs", "one leg"; `plural` where it is not the noun with an "s"."""
+    return f"{NUMBER_WORDS[number]} {noun if number == 1 else plural or noun + 's'}"
 
 
 def four_legs(

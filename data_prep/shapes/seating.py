@@ -67,7 +67,7 @@ def _chair_back(
     if style == "round":
         outline = [(-width / 2, 0), (width / 2, 0)]
         top = arc((0, 0), 1, 0, 180, 12) * (width / 2, min(height * 0.6, width / 2))
-        outline = np.concatenate([outline, top + (0, height - top[:, 1].max())])
+        outline = np.concatenate([outline, top + np.array([0, height - top[:, 1].max()])])
         shape.say("a rounded back")
         return [prism(outline, thick)]
     shape.say("a slatted back")

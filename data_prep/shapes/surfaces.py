@@ -23,7 +23,7 @@ class Surface:
 
     def move(self, x: float = 0.0, y: float = 0.0, z: float = 0.0) -> "Surface":
         """The surface shifted."""
-        return Surface(self.vertices + (x, y, z), self.faces)
+        return Surface(self.vertices + np.array([x, y, z]), self.faces)
 
     def turn(self, axis: str, degrees: float) -> "Surface":
         """The surface turned about the `axis` ("x", "y" or "z") through the origin."""

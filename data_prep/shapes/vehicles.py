@@ -115,7 +115,7 @@ def boat(rng: np.random.Generator) -> Shape:
         benches = int(rng.integers(2, 4))
         for x in np.linspace(-0.28, 0.2, benches) * length:
             shape.add("benches", box(0.18, 0.04, 0.8 * width, (x, 0.7 * height, 0)))
-        shape.say(count_of(benches, "bench").replace("benchs", "benches"))
+        shape.say(count_of(benches, "bench", "benches"))
         if chance(rng, 0.6):
             for side in (-1, 1):
                 ends = (
@@ -231,8 +231,8 @@ def truck(rng: np.random.Generator) -> Shape:
     shape = Shape()
     length, width = rng.uniform(2.6, 3.6), rng.uniform(0.85, 1.0)
     radius = rng.uniform(0.18, 0.24)
-    low = 1.2 * radius
-    shape.add("chassis", box(length, 0.12, 0.6 * width, (0, low - 0.06, 0)))
+    low, deck = 1.2 * radius, 2.1 * radius
+    shape.add("chassis", box(length, deck - low, 0.6 * width, (0, low, 0)))
     cab, tall = rng.uniform(0.24, 0.3) * length, rng.uniform(0.65, 0.9)
     front = length / 2
     outline = [(0, 0), (cab, 0), (cab, 0.5 * tall), (0.75 * cab, tall), (0, tall)]
@@ -249,21 +249,19 @@ def truck(rng: np.random.Generator) -> Shape:
     kind = pick(rng, "box", "tank", "bed")
     if kind == "box":
         high = rng.uniform(0.8, 1.3)
-        shape.add("box", box(load, high, 1.04 * width, (middle, low + 0.07, 0)))
+        shape.add("box", box(load, high, 1.04 * width, (middle, deck, 0)))
         shape.say("a large box")
     elif kind == "tank":
         size = 0.52 * width
         ends = [(0, 0), (0.7, 0.03), (1, 0.1), (1, 0.9), (0.7, 0.97), (0, 1)]
         tank = lathe([(size * r, load * y) for r, y in ends], segments=16).turn("z", -90)
-        shape.add("tank", tank.move(start, low + 0.07 + size, 0))
+        shape.add("tank", tank.move(start, deck + size, 0))
         shape.say("a round tank")
     else:
         high = rng.uniform(0.22, 0.36)
-        shape.add("bed", box(load, 0.06, width, (middle, low + 0.07, 0)))
-        shape.add(
-            "bed", *(box(load, high, 0.05, (middle, low + 0.07, s * width / 2)) for s in (-1, 1))
-        )
-        shape.add("bed", box(0.05, high, width, (start, low + 0.07, 0)))
+        shape.add("bed", box(load, 0.06, width, (middle, deck, 0)))
+        shape.add("bed", *(box(load, high, 0.05, (middle, deck, s * width / 2)) for s in (-1, 1)))
+        shape.add("bed", box(0.05, high, width, (start, deck, 0)))
         shape.say("an open bed")
     axles = [front - 0.55 * cab, start + 0.16 * length]
     if chance(rng, 0.6):
