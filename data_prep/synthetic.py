@@ -14,23 +14,25 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import trimesh
+from jaxtyping import Float
 
 from data_prep.shapes import CLASSES, SEEN_CLASSES, UNSEEN_CLASSES
 from data_prep.shapes.captions import write_captions
 from data_prep.shapes.colours import paint_parts
 from data_prep.shapes.scene import build_scene
-from data_prep.shapes.surfaces import join, rotation, triangle_areas
+from data_prep.shapes.surfaces import Surface, join, rotation, triangle_areas
 from mixcon3d_jax.errors import InputError, exit_on_input_error
 from mixcon3d_jax.progress import progress
 
 # The natural logarithm of the most that an axis is stretched or shrunk by.
 STRETCH = 0.22
-SCALE_RANGE = (0.05, 20.0)
+# The largest extent of an object, in its file's units.
+SIZE_RANGE = (0.05, 20.0)
 
 
 class SyntheticError(InputError):
@@ -86,10 +88,17 @@ def make_object(class_name: str, seed: int, split: str, index: int) -> Synthetic
     paints = paint_parts(rng, areas)
     noun = class_name.replace("_", " ")
     text, captions = write_captions(rng, noun, kind.synonyms, shape.features, paints, areas)
-    scale = np.exp(rng.uniform(*np.log(SCALE_RANGE)))
-    placement = trimesh.transformations.scale_matrix(scale)
-    placement[:3, 3] = scale * rng.uniform(-2, 2, 3)
-    return SyntheticObject(build_scene(rng, parts, paints, placement), class_name, text, captions)
+    scene = build_scene(rng, parts, paints, _placement(rng, parts.values()))
+    return SyntheticObject(scene, class_name, text, captions)
+
+
+def _placement(rng: np.random.Generator, surfaces: Iterable[Surface]) -> Float[np.ndarray, "4 4"]:
+    """Scales to a random size and moves by up to twice that size."""
+    extent = np.ptp(np.concatenate([part.vertices for part in surfaces]), axis=0).max()
+    size = np.exp(rng.uniform(*np.log(SIZE_RANGE)))
+    placement = np.diag([*[size / extent] * 3, 1.0])
+    placement[:3, 3] = size * rng.uniform(-2, 2, 3)
+    return placement
 
 
 def _generator(seed: int, split: str, class_name: str, index: int) -> np.random.Generator:

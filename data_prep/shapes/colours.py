@@ -21,7 +21,7 @@ NAMED_COLOURS: dict[str, tuple[int, int, int]] = {
 }
 # How far a paint may lie from its name's entry: in lightness, and in each channel on top, less so
 # that grey stays grey.
-LIGHTNESS_JITTER, CHANNEL_JITTER = 12, 4
+LIGHTNESS_JITTER, CHANNEL_JITTER = 8, 4
 MAX_COLOURS = 4
 
 

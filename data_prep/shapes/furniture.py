@@ -20,6 +20,7 @@ from data_prep.shapes.surfaces import (
     cylinder,
     ellipsoid,
     lathe,
+    loft,
     prism,
     rod,
     taper,
@@ -191,7 +192,7 @@ def lamp(rng: np.random.Generator) -> Shape:
     tall = rng.uniform(0.2, 0.32)
     top = rng.uniform(0.45, 1) * shade
     profile = [(shade, 0), (top, tall), (0.92 * top, tall), (0.92 * shade, 0), (shade, 0)]
-    shape.add("shade", lathe(profile[:-1], (0, height - 0.3 * tall, 0), 18))
+    shape.add("shade", lathe(profile, (0, height - 0.3 * tall, 0), 18, caps=False))
     shape.add("bulb", ellipsoid(0.05, 0.06, 0.05, (0, height + 0.06, 0), 8))
     shape.say("a cone shade" if top < 0.75 * shade else "a drum shade")
     if kind == "floor":
@@ -209,8 +210,14 @@ def _desk_lamp(rng: np.random.Generator, shape: Shape) -> Shape:
     shape.add("arm", rod((0, 0.03, 0), elbow, 0.016), rod(elbow, head, 0.016))
     shape.add("arm", ellipsoid(0.03, 0.03, 0.03, elbow, 8))
     size = rng.uniform(0.1, 0.15)
-    profile = [(size, 0), (0.35 * size, 1.3 * size), (0.32 * size, 1.3 * size), (0.92 * size, 0)]
-    shade = lathe(profile, (0, -1.1 * size, 0)).turn("z", rng.uniform(10, 45))
+    profile = [
+        (size, 0),
+        (0.35 * size, 1.3 * size),
+        (0.32 * size, 1.3 * size),
+        (0.92 * size, 0),
+        (size, 0),
+    ]
+    shade = lathe(profile, (0, -1.1 * size, 0), caps=False).turn("z", rng.uniform(10, 45))
     shape.add("shade", shade.move(*head))
     shape.say("a bent arm", "a round base")
     return shape
@@ -239,7 +246,10 @@ def book(rng: np.random.Generator) -> Shape:
     else:
         for y in (0, thickness + cover):
             shape.add("cover", box(width, cover, length, (0, y, 0)))
-        shape.add("pages", box(0.95 * width, thickness, 0.94 * length, (0, cover, 0)))
+        edge = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)]) * (0.475 * width, 0.47 * length)
+        rings = [[(x, y, z) for x, z in edge] for y in (cover, cover + thickness)]
+        # Only the edges of the pages: the covers hide the rest.
+        shape.add("pages", loft(np.array(rings), caps=False))
         shape.add("cover", box(cover, thickness + 2 * cover, length, (-width / 2, 0, 0)))
         if chance(rng, 0.5):
             title = box(0.5 * width, cover, 0.2 * length, (0, thickness + 1.3 * cover, 0.15))

@@ -30,7 +30,7 @@ def barrel(rng: np.random.Generator) -> Shape:
             (1.03 * girth(at - 0.035), (at - 0.035) * height),
             (1.03 * girth(at + 0.035), (at + 0.035) * height),
         ]
-        shape.add("hoops", lathe(band, segments=20))
+        shape.add("hoops", lathe(band, segments=20, caps=False))
     shape.say(f"{('two', 'three', 'four')[hoops - 2]} hoops")
     if chance(rng, 0.3):
         shape.add("tap", rod((0, 0.2 * height, radius), (0, 0.2 * height, radius + 0.22), 0.03))
@@ -66,7 +66,8 @@ def bottle(rng: np.random.Generator) -> Shape:
         shape.say("a cap")
     if chance(rng, 0.6) and not square:
         low, high = 0.2 * body, 0.75 * body
-        shape.add("label", lathe([(1.02 * radius, low), (1.02 * radius, high)], segments=18))
+        sleeve = [(1.02 * radius, low), (1.02 * radius, high)]
+        shape.add("label", lathe(sleeve, segments=18, caps=False))
         shape.say("a label")
     shape.say("a long neck" if tall > 0.3 else "a short neck")
     if square:
@@ -184,11 +185,14 @@ def plate(rng: np.random.Generator) -> Shape:
     flat, wall = rng.uniform(0.55, 0.72) * radius, 0.02
     sides = int(rng.choice([4, 8, 28, 28, 28]))
     rim = [(flat, 0), (radius, depth), (radius, depth + wall), (flat, wall)]
-    shape.add("rim", lathe([*rim, (0.98 * flat, 0.5 * wall)], segments=sides))
+    shape.add("rim", lathe([*rim, rim[0]], segments=sides, caps=False))
     shape.add("middle", lathe([(0.98 * flat, 0), (0.98 * flat, 1.2 * wall)], segments=sides))
     if chance(rng, 0.4):
-        line = lathe([(0.84 * radius, 0.66 * depth), (0.88 * radius, 0.76 * depth)], segments=sides)
-        shape.add("ring", line.move(y=1.2 * wall))
+        line = [
+            (r, 1.2 * wall + depth * (r - flat) / (radius - flat))
+            for r in (0.82 * radius, 0.9 * radius)
+        ]
+        shape.add("ring", lathe(line, segments=sides, caps=False))
         shape.say("a ring")
     if sides != 28:
         shape.say(f"{'four' if sides == 4 else 'eight'} corners")

@@ -80,7 +80,7 @@ def bush(rng: np.random.Generator) -> Shape:
     """A low mound of foliage on the ground, without a trunk."""
     shape = Shape()
     wide = rng.uniform(0.5, 0.7)
-    count = int(rng.integers(4, 9))
+    count = int(rng.integers(6, 10))
     for index, angle in enumerate(2 * np.pi * np.arange(count) / count + rng.uniform(0, 6)):
         size = wide * rng.uniform(0.45, 0.65)
         distance = wide * rng.uniform(0.5, 0.9)
@@ -93,10 +93,10 @@ def bush(rng: np.random.Generator) -> Shape:
     shape.add("leaves", ellipsoid(0.8 * wide, high, 0.8 * wide, (0, high, 0), 12))
     if chance(rng, 0.5):
         berries = int(rng.integers(8, 16))
-        azimuth, polar = rng.uniform(0, 2 * np.pi, berries), rng.uniform(0.2, 1.2, berries)
+        azimuth, polar = rng.uniform(0, 2 * np.pi, berries), rng.uniform(0.1, 1.0, berries)
         for a, p in zip(azimuth, polar, strict=True):
             direction = np.array([np.sin(p) * np.cos(a), np.cos(p), np.sin(p) * np.sin(a)])
-            place = direction * (1.25 * wide, high, 1.25 * wide) + (0, 0.75 * high, 0)
+            place = direction * (0.8 * wide, high, 0.8 * wide) + (0, high, 0)
             shape.add("berries", ellipsoid(0.06, 0.06, 0.06, place, 6))
         shape.say("round berries")
     shape.say("dense leaves", "no trunk")
@@ -216,7 +216,7 @@ def fish(rng: np.random.Generator) -> Shape:
     if chance(rng, 0.35):
         for at in rng.uniform(0.3, 0.6) + np.array([0, 0.2]):
             girth = np.interp(at, place, size) * 1.04
-            band = lathe([(1, -0.05), (1, 0.05)], segments=12).turn("z", 90)
+            band = lathe([(1, -0.05), (1, 0.05)], segments=12, caps=False).turn("z", 90)
             band = band.scale(1, height * girth, thick * girth)
             shape.add("stripes", band.move(length * (0.5 - at), 0, 0))
         shape.say("two stripes")

@@ -12,7 +12,7 @@ from mixcon3d_jax.assets.color import srgb_to_linear
 
 # A texture holds a column of pixels for each paint, and fades along it.
 COLUMN_PIXELS, TEXTURE_HEIGHT = 8, 16
-FADE = (1.05, 0.93)
+FADE = (1.03, 0.95)
 
 
 def build_scene(

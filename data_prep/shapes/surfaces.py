@@ -65,25 +65,30 @@ def triangle_areas(
     return np.linalg.norm(np.cross(b - a, c - a), axis=1) / 2
 
 
-def loft(rings: Float[np.ndarray, "rings around 3"], closed: bool = False) -> Surface:
+def loft(
+    rings: Float[np.ndarray, "rings around 3"], closed: bool = False, caps: bool = True
+) -> Surface:
     """Joins each ring of points to the next.
 
     Args:
-      rings: each ring must be star-shaped about its mean, since the ends are closed by fans.
-      closed: whether the last ring joins the first one; else both ends get caps.
+      rings: where the ends get caps, these rings must be star-shaped about their mean.
+      closed: whether the last ring joins the first one.
+      caps: whether both ends of what is not `closed` are filled; without them it is a bare wall.
     """
     rings = np.asarray(rings, float)
     vertices = rings.reshape(-1, 3)
-    if not closed:
+    caps = caps and not closed
+    if caps:
         vertices = np.concatenate([vertices, rings[[0, -1]].mean(axis=1)])
-    faces = _loft_faces(len(rings), rings.shape[1], closed)
-    a, b, c = (vertices[faces[:, corner]] for corner in range(3))
+    faces = _loft_faces(len(rings), rings.shape[1], closed, caps)
+    middle = vertices.mean(axis=0)
+    a, b, c = (vertices[faces[:, corner]] - middle for corner in range(3))
     volume = np.sum(np.cross(a, b) * c)
     return Surface(vertices, faces if volume > 0 else faces[:, ::-1])
 
 
 @functools.lru_cache(maxsize=256)
-def _loft_faces(rings: int, around: int, closed: bool) -> Int[np.ndarray, "faces 3"]:
+def _loft_faces(rings: int, around: int, closed: bool, caps: bool) -> Int[np.ndarray, "faces 3"]:
     here = np.arange(around)
     after = (here + 1) % around
     quads = []
@@ -91,7 +96,7 @@ def _loft_faces(rings: int, around: int, closed: bool) -> Int[np.ndarray, "faces
         low, high = ring * around, (ring + 1) % rings * around
         quads.append(np.stack([low + here, low + after, high + after], axis=1))
         quads.append(np.stack([low + here, high + after, high + here], axis=1))
-    if not closed:
+    if caps:
         start = np.full(around, rings * around)
         last = (rings - 1) * around
         quads.append(np.stack([after, here, start], axis=1))
@@ -116,15 +121,20 @@ def taper(
     return loft(np.stack([bottom, top]) + np.asarray(at))
 
 
-def lathe(profile: Sequence[Sequence[float]], at: Point = (0, 0, 0), segments: int = 16) -> Surface:
-    """Turns a `profile` of (radius, y) pairs about the y axis; open ends are closed by discs."""
+def lathe(
+    profile: Sequence[Sequence[float]],
+    at: Point = (0, 0, 0),
+    segments: int = 16,
+    caps: bool = True,
+) -> Surface:
+    """Turns a `profile` of (radius, y) pairs about the y axis; `caps` fills its ends with discs."""
     radius, height = np.asarray(profile, float).T
     angle = 2 * np.pi * np.arange(segments) / segments
     rings = np.empty((len(radius), segments, 3))
     rings[..., 0] = radius[:, None] * np.cos(angle)
     rings[..., 1] = height[:, None]
     rings[..., 2] = radius[:, None] * np.sin(angle)
-    return loft(rings + np.asarray(at))
+    return loft(rings + np.asarray(at), caps=caps)
 
 
 def cylinder(radius: float, height: float, at: Point = (0, 0, 0), segments: int = 16) -> Surface:

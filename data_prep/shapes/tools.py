@@ -154,10 +154,14 @@ def ladder(rng: np.random.Generator) -> Shape:
     rails, bars = half()
     if chance(rng, 0.4):
         lean = rng.uniform(12, 20)
-        for side in (-1, 1):
-            for part, solids in (("rails", rails), ("rungs", bars)):
-                moved = [s.move(y=-length).turn("x", side * lean).move(y=length) for s in solids]
-                shape.add(part, *moved)
+        # The rear half only props up the front: it has one bar.
+        for side, part, solids in (
+            (-1, "rails", rails),
+            (1, "rails", [*rails, bars[0]]),
+            (-1, "rungs", bars),
+        ):
+            hinged = [s.move(y=-length).turn("x", side * lean).move(y=length) for s in solids]
+            shape.add(part, *hinged)
         shape.say("two halves")
     else:
         lean = rng.uniform(0, 20)
@@ -207,7 +211,7 @@ def umbrella(rng: np.random.Generator) -> Shape:
     """An open canopy on a shaft with a hook, a knob or a foot."""
     shape = Shape()
     panels, radius = int(rng.integers(6, 10)), rng.uniform(0.65, 0.9)
-    rise, length = rng.uniform(0.25, 0.45), rng.uniform(1.1, 1.6)
+    rise, length = rng.uniform(0.25, 0.45), rng.uniform(1.25, 1.7)
     polar = np.radians(np.linspace(0, 90, 5))
     around = 2 * panels
     angle = 2 * np.pi * np.arange(around) / around
@@ -220,7 +224,7 @@ def umbrella(rng: np.random.Generator) -> Shape:
         rings[index, :, 0] = inner * across * np.cos(angle)
         rings[index, :, 1] = inner * rise * np.sin(p) + 0.12 * (1 - slack) * np.cos(p) * 10 * rise
         rings[index, :, 2] = inner * across * np.sin(angle)
-    canopy = loft(rings)
+    canopy = loft(np.concatenate([rings, rings[:1]]), caps=False)
     high = length - 0.9 * rise
     shape.add("canopy", canopy.move(y=high))
     shape.add("shaft", cylinder(0.022, length + 0.12, segments=8))

@@ -198,7 +198,7 @@ def car(rng: np.random.Generator) -> Shape:
         shape.add("windows", screen.move(0.22 * length, top - 0.02, 0))
         for x in (0.0, -0.22):
             shape.add("seats", box(0.08, 0.2, 0.7 * width, (x * length, top, 0)))
-        shape.say("no roof", "an open top")
+        shape.say("no roof", "two rows of seats")
     else:
         slope = 0.16 if style != "estate" else 0.03
         floor = np.array([(rear, 0), (0.26, 0)])
