@@ -1,0 +1,128 @@
+"""The base that every config starts from.  A config file returns it with a few keys changed.
+
+Every key can be set on the command line: `--config.optim.learning_rate=5e-4`.
+"""
+
+import ml_collections
+from ml_collections.config_dict import placeholder
+
+
+def get_config() -> ml_collections.ConfigDict:
+    """MixCon3D as the paper trains it, without a data set."""
+    config = ml_collections.ConfigDict()
+
+    # Of the initial weights, the data order and the augmentation.
+    config.seed = 0
+    # More than 0: that many virtual CPU devices, to try a mesh on a laptop.
+    config.virtual_cpu_devices = 0
+
+    # The frozen CLIP whose space everything is tied to.  A data set that was embedded with another
+    # one is refused.
+    config.clip = ml_collections.ConfigDict()
+    config.clip.id = "laion/CLIP-ViT-bigG-14-laion2B-39B-b160k"
+    config.clip.embedding_size = 1280
+
+    config.data = ml_collections.ConfigDict()
+    # Folder of a prepared data set, and the split to train on.
+    config.data.path = ""
+    config.data.split = "train"
+    # Points a cloud.
+    config.data.num_points = 10_000
+    # Views a sample (M), and with which probability the first is the thumbnail, if there is one.
+    config.data.num_views = 4
+    config.data.thumbnail_probability = 0.5
+    # Threads that read and decode.
+    config.data.num_threads = 4
+    # Control experiment: every shape gets the views and texts of another one.
+    config.data.shuffle_targets = False
+
+    # Augmentation of the clouds; see `mixcon3d_jax.data.augment.AugmentConfig`.
+    config.augment = ml_collections.ConfigDict()
+    config.augment.enabled = True
+    config.augment.max_dropout = 0.875
+    config.augment.min_scale = 0.8
+    config.augment.max_scale = 1.25
+    config.augment.max_shift = 0.1
+    config.augment.angle_sigma = 0.06
+    config.augment.max_angle = 0.18
+    config.augment.rotate_z = True
+    config.augment.grey_probability = 0.5
+
+    config.model = ml_collections.ConfigDict()
+    # PointBERT's dimensions by name, 1 to 6 (`mixcon3d_jax.models.pointbert.SCALINGS`) ...
+    config.model.scaling = 3
+    # ... and, where set, a dimension of one's own instead of the scaling's.
+    config.model.encoder = ml_collections.ConfigDict()
+    config.model.encoder.dim = placeholder(int)
+    config.model.encoder.depth = placeholder(int)
+    config.model.encoder.heads = placeholder(int)
+    config.model.encoder.mlp_dim = placeholder(int)
+    config.model.encoder.sa_dim = placeholder(int)
+    config.model.encoder.patches = placeholder(int)
+    config.model.encoder.radius = placeholder(float)
+    config.model.encoder.neighbors = placeholder(int)
+    # Images go through the texts' projection.
+    config.model.share_proj = True
+    # `linear`, or `mlp`: projections and fusion head of two layers.
+    config.model.head = "linear"
+    # `avg`, `max`, `avg_proj` or `max_proj`: how projected views become one embedding.
+    config.model.view_pooling = "avg"
+    # Of the encoder's products: `float32` or `bfloat16`.
+    config.model.dtype = "float32"
+
+    # Weights of the four contrastive terms (paper, equation 4).
+    config.loss = ml_collections.ConfigDict()
+    config.loss.point_text = 1 / 3
+    config.loss.point_image = 1 / 3
+    config.loss.image_text = 1 / 3
+    config.loss.fused_text = 1.0
+
+    config.optim = ml_collections.ConfigDict()
+    config.optim.batch_size = 2048  # global
+    config.optim.epochs = 200.0
+    config.optim.warmup_epochs = 10.0
+    config.optim.learning_rate = 1e-3 * 2048 / 256
+    config.optim.min_learning_rate = 0.0
+    config.optim.beta1 = 0.9
+    config.optim.beta2 = 0.999
+    config.optim.epsilon = 1e-8
+    config.optim.weight_decay = 0.01
+    # Share of the old average that a step keeps, of weights and running statistics.
+    config.optim.ema_decay = 0.9995
+
+    # Sizes of the mesh axes; -1 takes the devices that are left.  `replica`: slices of a pod.
+    # `data`: chips that split the batch.  `fsdp`: chips that split batch and parameters.
+    config.mesh = ml_collections.ConfigDict()
+    config.mesh.replica = 1
+    config.mesh.data = -1
+    config.mesh.fsdp = 1
+
+    config.checkpoint = ml_collections.ConfigDict()
+    config.checkpoint.every_steps = 1000
+    config.checkpoint.keep = 3
+
+    config.log = ml_collections.ConfigDict()
+    config.log.every_steps = 20
+    # `disabled`, `offline` or `online`.
+    config.log.wandb = "disabled"
+    config.log.wandb_project = "mixcon3d_jax"
+
+    config.eval = ml_collections.ConfigDict()
+    # Evaluate during training, too: 0 never.  The end of a run is always evaluated.
+    config.eval.every_steps = 0
+    config.eval.batch_size = 256  # global
+    # Views a shape, which (`random` with replacement, or `spread`: distinct ones, evenly spaced),
+    # and whether the thumbnail is the first of them.
+    config.eval.num_views = 4
+    config.eval.view_choice = "random"
+    config.eval.thumbnail = False
+    config.eval.seed = 0
+    # Name -> data set folder (empty: that of training), split, and the names to choose among:
+    # `all` of the data set's classes, or those `present` in the split.
+    config.eval.benchmarks = ml_collections.ConfigDict()
+    return config.lock()
+
+
+def benchmark(path: str, split: str, among: str = "all") -> ml_collections.ConfigDict:
+    """An entry of `config.eval.benchmarks`."""
+    return ml_collections.ConfigDict({"path": path, "split": split, "among": among})

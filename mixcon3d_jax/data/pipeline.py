@@ -1,0 +1,141 @@
+"""Records to batches, with Grain."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import grain
+import jax
+import numpy as np
+from jax.sharding import NamedSharding
+
+from mixcon3d_jax.data.sampling import Sample, ViewPolicy, draw_sample
+
+# Evaluation must not depend on how training's random numbers are used.
+_EVALUATION_STREAM = 0x5EED
+
+
+@dataclasses.dataclass(frozen=True)
+class PipelineConfig:
+    """How records become samples.
+
+    Attributes:
+      num_points: points a sample.
+      views: which view embeddings it takes.
+      seed: of every random choice.
+      num_threads: threads that read and decode.
+    """
+
+    num_points: int
+    views: ViewPolicy
+    seed: int
+    num_threads: int = 4
+
+
+class _ProcessRows(grain.MapDataset):
+    """The rows of each global batch that one process feeds: a contiguous block.
+
+    Grain's own slicing strides, which would permute the rows when the number of processes changes.
+    """
+
+    def __init__(self, parent: grain.MapDataset, global_batch: int, first: int, rows: int):
+        super().__init__(parent)
+        self._global_batch, self._first, self._rows = global_batch, first, rows
+
+    def __len__(self) -> int:
+        return len(self._parent) // self._global_batch * self._rows
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return self.slice(index)
+        batch, row = divmod(index, self._rows)
+        return self._parent[batch * self._global_batch + self._first + row]
+
+
+@dataclasses.dataclass(frozen=True)
+class ShuffledTargets:
+    """A source whose records have the views and texts of another record, drawn once.
+
+    The control experiment: nothing can be learned about shapes from it.
+    """
+
+    source: Sequence[dict[str, Any]]
+    seed: int
+
+    def __post_init__(self):
+        permutation = np.random.default_rng(self.seed).permutation(len(self.source))
+        object.__setattr__(self, "_other", permutation)
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        shape = self.source[index]
+        targets = self.source[int(self._other[index])]
+        own = ("id", "dataset", "points", "points_low", "points_step", "colors")
+        return {**targets, **{key: shape[key] for key in own}}
+
+
+def train_batches(
+    source: Sequence[dict[str, Any]],
+    config: PipelineConfig,
+    global_batch: int,
+    sharding: NamedSharding,
+    start_step: int,
+) -> Iterator[dict[str, jax.Array]]:
+    """Endless global batches from `start_step` on, shuffled anew in every epoch.
+
+    The batch of a step follows from the seed and the step alone: rows and their order are the same
+    for any number of processes, threads and devices.
+    """
+    rows = global_batch // jax.process_count()
+    samples = (
+        grain.MapDataset.source(source)
+        .seed(config.seed)
+        .shuffle()
+        .repeat()
+        .random_map(lambda example, rng: draw_sample(example, config.num_points, config.views, rng))
+    )
+    local = _ProcessRows(samples, global_batch, jax.process_index() * rows, rows)
+    batches = local.batch(rows, drop_remainder=True)[start_step:].to_iter_dataset(
+        grain.ReadOptions(num_threads=config.num_threads, prefetch_buffer_size=4)
+    )
+    for batch in batches:
+        yield {
+            name: jax.make_array_from_process_local_data(sharding, array)
+            for name, array in batch.items()
+        }
+
+
+def evaluation_batches(
+    source: Sequence[dict[str, Any]],
+    labels: np.ndarray,
+    config: PipelineConfig,
+    global_batch: int,
+    sharding: NamedSharding,
+) -> Iterator[dict[str, jax.Array]]:
+    """Every record once, in order; the last batch is filled up with rows whose `mask` is False.
+
+    A record's random choices follow from the seed and its position, so that figures don't depend
+    on batch size or device count.  Batches also have `label` (B,) and `mask` (B,).
+    """
+    rows = global_batch // jax.process_count()
+    first = jax.process_index() * rows
+    for start in range(0, len(source), global_batch):
+        wanted = start + first + np.arange(rows)
+        index = np.minimum(wanted, len(source) - 1)
+        samples = [_evaluation_sample(source, int(i), config) for i in index]
+        batch = {name: np.stack([sample[name] for sample in samples]) for name in samples[0]}
+        batch["label"] = labels[index].astype(np.int32)
+        batch["mask"] = wanted < len(source)
+        yield {
+            name: jax.make_array_from_process_local_data(sharding, array)
+            for name, array in batch.items()
+        }
+
+
+def _evaluation_sample(
+    source: Sequence[dict[str, Any]], index: int, config: PipelineConfig
+) -> Sample:
+    rng = np.random.default_rng([config.seed, _EVALUATION_STREAM, index])
+    return draw_sample(source[index], config.num_points, config.views, rng)

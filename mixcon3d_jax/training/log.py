@@ -1,0 +1,119 @@
+"""What a run reports while it goes: terminal, `metrics.jsonl`, wandb."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from mixcon3d_jax.models.mixcon3d import TEMPERATURES
+from mixcon3d_jax.training.step import Metrics
+
+METRICS_FILE = "metrics.jsonl"
+
+
+class TrainingLog:
+    """Averages metrics between reports and writes them.
+
+    Only process 0 writes.  Steps at or after `start_step` that an interrupted run has already
+    reported are dropped, since they will be run again.
+    """
+
+    def __init__(
+        self, workdir: Path, config: Any, *, start_step: int, total_steps: int, batch_size: int
+    ):
+        self._total, self._batch = total_steps, batch_size
+        self._pending: list[Metrics] = []
+        self._since = time.perf_counter()
+        self._writes = jax.process_index() == 0
+        self._run = None
+        if not self._writes:
+            return
+        path = Path(workdir) / METRICS_FILE
+        kept = [row for row in read_metrics(workdir) if row["step"] <= start_step]
+        path.write_text("".join(json.dumps(row) + "\n" for row in kept))
+        self._file = path.open("a", buffering=1)
+        if config.log.wandb != "disabled":
+            import wandb
+
+            self._run = wandb.init(
+                project=config.log.wandb_project,
+                mode=config.log.wandb,
+                dir=str(workdir),
+                config=config.to_dict(),
+            )
+
+    def restart_clock(self) -> None:
+        """Leaves the time up to now (compiling, evaluating) out of the speed."""
+        self._since = time.perf_counter()
+
+    def add(self, metrics: Metrics) -> None:
+        """Takes the metrics of a step, without waiting for the device."""
+        self._pending.append(metrics)
+
+    def report(self, step: int) -> dict[str, float]:
+        """Writes the means since the last report; `step` updates are done."""
+        fetched = jax.device_get(self._pending)
+        now = time.perf_counter()
+        row = {name: float(np.mean([m[name] for m in fetched])) for name in fetched[0]}
+        row["learning_rate"] = float(fetched[-1]["learning_rate"])
+        seconds_a_step = (now - self._since) / len(fetched)
+        row["clouds_per_second"] = self._batch / seconds_a_step
+        self._pending, self._since = [], now
+        left = seconds_a_step * (self._total - step)
+        if self._writes:
+            accuracies = " ".join(
+                f"{_short(name)} {100 * row[f'{name}_accuracy']:.0f}%" for name in TEMPERATURES
+            )
+            print(
+                f"step {step}/{self._total}  loss {row['loss']:.3f}  {accuracies}  "
+                f"{row['clouds_per_second']:.0f} clouds/s  {format_seconds(left)} left",
+                flush=True,
+            )
+            self._write({"step": step, **row})
+        return row
+
+    def evaluation(self, step: int, figures: dict[str, float]) -> None:
+        """Adds an evaluation's figures to wandb."""
+        if self._run is not None:
+            self._run.log(figures, step=step)
+
+    def close(self) -> None:
+        """Finishes the files."""
+        if self._writes:
+            self._file.close()
+        if self._run is not None:
+            self._run.finish()
+
+    def _write(self, row: dict[str, float]) -> None:
+        self._file.write(json.dumps(row) + "\n")
+        if self._run is not None:
+            self._run.log(row, step=int(row["step"]))
+
+
+def read_metrics(workdir: Path) -> list[dict[str, float]]:
+    """The reports of a run; a last line that a killed process left half written is skipped."""
+    path = Path(workdir) / METRICS_FILE
+    rows = []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows
+
+
+def format_seconds(seconds: float) -> str:
+    """For people: `45 s`, `3 min 20 s`, `5 h 12 min`."""
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60} s"
+    return f"{seconds // 3600} h {seconds % 3600 // 60} min"
+
+
+def _short(term: str) -> str:
+    return "-".join(word[0] for word in term.split("_"))

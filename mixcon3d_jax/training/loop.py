@@ -1,0 +1,121 @@
+"""The training loop: evaluate, save, next batch, step - in this order.
+
+A step's batch and randomness follow from its number, so a run that is continued from a checkpoint
+does what it would have done anyway.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from mixcon3d_jax.data.pipeline import ShuffledTargets, train_batches
+from mixcon3d_jax.data.source import check_card, open_split, read_card
+from mixcon3d_jax.models.variables import parameter_count
+from mixcon3d_jax.sharding import batch_sharding, check_batch
+from mixcon3d_jax.training import run_config
+from mixcon3d_jax.training.checkpoint import Checkpoints, claim_workdir
+from mixcon3d_jax.training.curves import plot_curves
+from mixcon3d_jax.training.log import TrainingLog, format_seconds
+from mixcon3d_jax.training.optimizer import make_optimizer
+from mixcon3d_jax.training.state import TrainState, abstract_state, initial_state
+from mixcon3d_jax.training.step import compile_train_step
+
+Evaluate = Callable[[TrainState], dict[str, float]]
+
+
+def train(config: ConfigDict, workdir: Path, mesh: Mesh, evaluate: Evaluate) -> TrainState:
+    """Trains to the end, from the newest checkpoint in `workdir` if there is one.
+
+    Args:
+      config: of the run.
+      workdir: for checkpoints, metrics and curves.
+      mesh: to train on.
+      evaluate: called with the state at `config.eval.every_steps` and at the end.
+
+    Returns:
+      The final state.
+
+    Raises:
+      InputError: if data, config and workdir don't fit each other.
+    """
+    data = config.data
+    check_batch(config.optim.batch_size, mesh, "config.optim.batch_size")
+    card = read_card(data.path)
+    check_card(card, data.path, config.clip.id, config.clip.embedding_size)
+    source = open_split(data.path, data.split)
+    if data.shuffle_targets:
+        source = ShuffledTargets(source, config.seed)
+    claim_workdir(workdir, config)
+
+    step_config = run_config.step_config(config, len(source))
+    total = step_config.optimizer.total_steps
+    optimizer = make_optimizer(step_config.optimizer)
+    abstract = abstract_state(step_config.model, optimizer, mesh)
+    meta = {"config": config.to_dict(), "clip_id": card.clip_id, "up_axis": card.up_axis}
+    with Checkpoints(workdir, config.checkpoint.keep) as checkpoints:
+        start = checkpoints.latest_step()
+        if start is None:
+            start = 0
+            state = initial_state(step_config.model, optimizer, mesh, config.seed)
+        else:
+            state = checkpoints.restore(abstract)
+        _announce(state, len(source), start, total, mesh)
+        step_fn = compile_train_step(step_config, mesh, abstract)
+        batches = train_batches(
+            source,
+            run_config.train_pipeline(config),
+            config.optim.batch_size,
+            batch_sharding(mesh),
+            start,
+        )
+        log = TrainingLog(
+            workdir,
+            config,
+            start_step=start,
+            total_steps=total,
+            batch_size=config.optim.batch_size,
+        )
+        saved = start
+        for step in range(start, total + 1):
+            done = step == total
+            every = config.eval.every_steps
+            if done or (every and step > start and step % every == 0):
+                log.evaluation(step, evaluate(state))
+                log.restart_clock()
+            if step > saved and (done or step % config.checkpoint.every_steps == 0):
+                checkpoints.save(state, meta)
+                saved = step
+            if done:
+                break
+            batch = next(batches)
+            began = time.perf_counter()
+            state, metrics = step_fn(state, batch)
+            log.add(metrics)
+            if step == start:
+                jax.block_until_ready(metrics)
+                _say(f"compiled in {format_seconds(time.perf_counter() - began)}")
+                log.restart_clock()
+            if (step + 1) % config.log.every_steps == 0 or step + 1 == total:
+                log.report(step + 1)
+        checkpoints.wait()
+        log.close()
+    if jax.process_index() == 0:
+        plot_curves(workdir)
+    return state
+
+
+def _announce(state: TrainState, records: int, start: int, total: int, mesh: Mesh) -> None:
+    shape = " x ".join(f"{name} {size}" for name, size in mesh.shape.items())
+    _say(f"{parameter_count(state.params):,} parameters, {records:,} shapes, mesh {shape}")
+    if start:
+        _say(f"continuing from step {start} of {total}")
+    _say("compiling the training step ...")
+
+
+def _say(message: str) -> None:
+    if jax.process_index() == 0:
+        print(message, flush=True)

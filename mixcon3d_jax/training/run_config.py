@@ -1,0 +1,111 @@
+"""From a run's config to the pieces that the run is made of."""
+
+import dataclasses
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from mixcon3d_jax import losses
+from mixcon3d_jax.data.augment import AugmentConfig
+from mixcon3d_jax.data.pipeline import PipelineConfig
+from mixcon3d_jax.data.sampling import ViewPolicy
+from mixcon3d_jax.errors import InputError
+from mixcon3d_jax.models.mixcon3d import MixCon3DConfig
+from mixcon3d_jax.models.pointbert import SCALINGS, PointBERTConfig
+from mixcon3d_jax.training.optimizer import OptimizerConfig
+from mixcon3d_jax.training.step import StepConfig
+
+
+class ConfigError(InputError):
+    """A config's value is not one that the program knows."""
+
+
+# Keys that may differ when a run is continued: they change neither data nor weights.
+_FREE_KEYS = ("virtual_cpu_devices", "data.path", "data.num_threads", "mesh.", "checkpoint.",
+              "log.", "eval.")  # fmt: skip
+
+
+def model_config(config: ConfigDict) -> MixCon3DConfig:
+    """The model's shapes."""
+    model = config.model
+    _choice("model.scaling", model.scaling, SCALINGS)
+    _choice("model.head", model.head, ("linear", "mlp"))
+    _choice("model.view_pooling", model.view_pooling, ("avg", "max", "avg_proj", "max_proj"))
+    _choice("model.dtype", model.dtype, ("float32", "bfloat16"))
+    dims = dataclasses.asdict(SCALINGS[model.scaling])
+    dims |= {key: value for key, value in model.encoder.items() if value is not None}
+    return MixCon3DConfig(
+        encoder=PointBERTConfig(**dims),
+        embedding_size=config.clip.embedding_size,
+        share_proj=model.share_proj,
+        head=model.head,
+        view_pooling=model.view_pooling,
+        dtype=model.dtype,
+    )
+
+
+def total_steps(config: ConfigDict, num_records: int) -> int:
+    """Steps of the whole run on a split of `num_records`."""
+    return max(round(config.optim.epochs * num_records / config.optim.batch_size), 1)
+
+
+def step_config(config: ConfigDict, num_records: int) -> StepConfig:
+    """What a training step needs, for a split of `num_records`."""
+    optim, augment = config.optim, dict(config.augment)
+    enabled = augment.pop("enabled")
+    return StepConfig(
+        model=model_config(config),
+        optimizer=OptimizerConfig(
+            learning_rate=optim.learning_rate,
+            min_learning_rate=optim.min_learning_rate,
+            warmup_steps=round(optim.warmup_epochs * num_records / optim.batch_size),
+            total_steps=total_steps(config, num_records),
+            beta1=optim.beta1,
+            beta2=optim.beta2,
+            epsilon=optim.epsilon,
+            weight_decay=optim.weight_decay,
+        ),
+        weights=losses.Weights(**config.loss),
+        ema_decay=optim.ema_decay,
+        augment=AugmentConfig(**augment) if enabled else None,
+        seed=config.seed,
+    )
+
+
+def train_pipeline(config: ConfigDict) -> PipelineConfig:
+    """How training draws samples."""
+    data = config.data
+    views = ViewPolicy(data.num_views, "random", data.thumbnail_probability)
+    return PipelineConfig(data.num_points, views, config.seed, data.num_threads)
+
+
+def evaluation_pipeline(config: ConfigDict) -> PipelineConfig:
+    """How evaluation draws samples."""
+    _choice("eval.view_choice", config.eval.view_choice, ("random", "spread"))
+    views = ViewPolicy(config.eval.num_views, config.eval.view_choice, float(config.eval.thumbnail))
+    return PipelineConfig(config.data.num_points, views, config.eval.seed)
+
+
+def differing_keys(config: ConfigDict, other: dict[str, Any]) -> list[str]:
+    """Keys, with both values, that make two configs different experiments."""
+    ours, theirs = flat_config(config.to_dict()), flat_config(other)
+    return [
+        f"config.{key}: {theirs.get(key)!r} there, {ours.get(key)!r} here"
+        for key in sorted(ours.keys() | theirs.keys())
+        if ours.get(key) != theirs.get(key) and not key.startswith(_FREE_KEYS)
+    ]
+
+
+def flat_config(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dicts to `dotted.key` -> value."""
+    flat = {}
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        flat |= flat_config(value, f"{name}.") if isinstance(value, dict) else {name: value}
+    return flat
+
+
+def _choice(key: str, value: Any, known: Any) -> None:
+    if value not in known:
+        choices = ", ".join(map(repr, known))
+        raise ConfigError(f"config.{key} is {value!r}; it must be one of {choices}")
