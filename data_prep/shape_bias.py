@@ -7,13 +7,13 @@ above chance it would mean that a model can pass the benchmarks without looking 
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from data_prep.manifest import Entry, read_manifest
 from mixcon3d_jax.assets import load_asset, sample_points
 from mixcon3d_jax.errors import InputError, exit_on_input_error
 from mixcon3d_jax.progress import progress
@@ -64,17 +64,18 @@ def measure(folder: Path, num_points: int = 1000) -> dict[str, float]:
       `colours`, `boxes` (the better of extents by axis and extents by size) and `chance`.
 
     Raises:
-      ShapeBiasError: the manifest is missing, unreadable, or lacks one of the splits.
+      ManifestError: the manifest is missing or wrong.
+      ShapeBiasError: it lacks one of the splits.
     """
-    entries = [entry for entry in _read_manifest(folder) if entry["split"] in ("train", "seen")]
+    entries = _read_splits(folder)
     classes: dict[str, list[str]] = {"train": [], "seen": []}
     histograms: dict[str, list[np.ndarray]] = {"train": [], "seen": []}
     boxes: dict[str, list[np.ndarray]] = {"train": [], "seen": []}
     rng = np.random.default_rng(0)
     for entry in progress(entries, len(entries), "sampling objects"):
-        split = entry["split"]
-        points, colors, _ = sample_points(load_asset(folder / entry["path"], "y"), num_points, rng)
-        classes[split].append(entry["class"])
+        split = entry.split
+        points, colors, _ = sample_points(load_asset(entry.path, "y"), num_points, rng)
+        classes[split].append(entry.class_name)
         histograms[split].append(colour_histogram(colors))
         boxes[split].append(bounding_box(points))
 
@@ -92,18 +93,16 @@ def measure(folder: Path, num_points: int = 1000) -> dict[str, float]:
     }
 
 
-def _read_manifest(folder: Path) -> list[dict[str, str]]:
+def _read_splits(folder: Path) -> list[Entry]:
     path = folder / "manifest.json"
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ShapeBiasError(
-            f"cannot read {path}: {error}; make it with python -m data_prep.synthetic"
-        ) from error
-    present = {entry.get("split") for entry in entries}
+    entries = [entry for entry in read_manifest(path) if entry.split in ("train", "seen")]
+    present = {entry.split for entry in entries}
     for split in ("train", "seen"):
         if split not in present:
-            raise ShapeBiasError(f"{path} has no object of the split {split!r}; make some")
+            raise ShapeBiasError(
+                f"{path} has no object of the split {split!r}; "
+                "make some with python -m data_prep.synthetic"
+            )
     return entries
 
 

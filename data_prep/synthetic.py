@@ -30,7 +30,7 @@ from mixcon3d_jax.errors import InputError, exit_on_input_error
 from mixcon3d_jax.progress import progress
 
 # The natural logarithm of the most that an axis is stretched or shrunk by.
-STRETCH = 0.22
+STRETCH = 0.25
 # The largest extent of an object, in its file's units.
 SIZE_RANGE = (0.05, 20.0)
 

@@ -9,7 +9,16 @@ from collections.abc import Callable
 
 import numpy as np
 
-from data_prep.shapes import buildings, furniture, kitchen, nature, seating, tools, vehicles
+from data_prep.shapes import (
+    buildings,
+    furniture,
+    kitchen,
+    nature,
+    seating,
+    storage,
+    tools,
+    vehicles,
+)
 from data_prep.shapes.parts import Shape
 
 
@@ -39,16 +48,16 @@ CLASSES: dict[str, ShapeClass] = {
     "barrel": ShapeClass(kitchen.barrel, synonyms=("cask",)),
     "bed": ShapeClass(seating.bed),
     "boat": ShapeClass(vehicles.boat),
-    "book": ShapeClass(furniture.book),
-    "bookshelf": ShapeClass(furniture.bookshelf, synonyms=("bookcase",)),
+    "book": ShapeClass(storage.book),
+    "bookshelf": ShapeClass(storage.bookshelf, synonyms=("bookcase",)),
     "bottle": ShapeClass(kitchen.bottle),
     "bowl": ShapeClass(kitchen.bowl),
     "bush": _unseen(nature.bush, "shrub"),
-    "cabinet": _unseen(furniture.cabinet, "cupboard"),
+    "cabinet": _unseen(storage.cabinet, "cupboard"),
     "cactus": ShapeClass(nature.cactus),
     "car": ShapeClass(vehicles.car, synonyms=("automobile",)),
     "chair": ShapeClass(seating.chair),
-    "chest": ShapeClass(furniture.chest, synonyms=("treasure chest",)),
+    "chest": ShapeClass(storage.chest, synonyms=("treasure chest",)),
     "cup": ShapeClass(kitchen.cup, synonyms=("mug",)),
     "fence": ShapeClass(buildings.fence),
     "fish": ShapeClass(nature.fish),

@@ -109,11 +109,6 @@ def wheel(radius: float, width: float, at, axle: str = "z") -> Surface:
     return upright.turn("x" if axle == "z" else "z", 90).move(*at)
 
 
-def cross_bars(count: int, start: float, end: float) -> np.ndarray:
-    """`count` evenly spaced positions from `start` to `end`, both included."""
-    return np.linspace(start, end, count)
-
-
 def bent_handle(radius: float, thickness: float, height: float, at) -> Surface:
     """A C-shaped handle in the x-y plane that sticks out along +x from `at`."""
     angle = np.radians(np.linspace(-100, 100, 9))
