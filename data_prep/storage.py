@@ -1,0 +1,60 @@
+"""Files that are whole or not there, and what to say when the disk is full."""
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mixcon3d_jax.errors import InputError
+
+# EFBIG: a limit on file sizes (`ulimit -f`, some network disks) instead of a full disk.
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class DiskFullError(InputError):
+    """There is no room for a file."""
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Writes a file under a temporary name and renames it, so that it is never half there.
+
+    Raises:
+      DiskFullError: when there is no room; nothing is left of the file.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with report_full_disk(path, len(data)):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_bytes(data)
+            temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def report_full_disk(path: Path, needed: int | None = None) -> Iterator[None]:
+    """Turns the OSError of a full disk into a message that says what was kept and what to do.
+
+    Args:
+      path: the file or folder that is written.
+      needed: how many bytes it takes, if known.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_SPACE:
+            raise
+        size = f"{needed / 1e6:.3f} MB for it" if needed else f"{error}"
+        raise DiskFullError(
+            f"{error.filename or path}: the disk is full ({size}; {_free(path)} MB free). Finished "
+            "work is kept: make room and run the same command again, it continues from there"
+        ) from error
+
+
+def _free(path: Path) -> str:
+    while not path.exists():
+        path = path.parent
+    return f"{shutil.disk_usage(path).free / 1e6:.3f}"
