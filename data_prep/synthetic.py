@@ -174,7 +174,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m data_prep.synthetic",
         description="Makes the built-in data set: GLB files and manifest.json.",
-        epilog="example: python -m data_prep.synthetic --output=/tmp/builtin --train-per-class=10",
+        epilog="example: python -m data_prep.synthetic --output=/tmp/builtin",
     )
     parser.add_argument("--output", type=Path, required=True, help="the folder to write")
     parser.add_argument("--seed", type=int, default=0, help="another seed, other objects")
