@@ -18,20 +18,23 @@ def write_figures(workdir: Path, step: int, figures: Mapping[str, float]) -> Pat
 
 
 def format_table(figures: Mapping[str, float]) -> str:
-    """A block for each benchmark, a row for each mode, EMA and raw weights side by side."""
-    keys = [key.split("/") for key in figures]
+    """A block for each benchmark, a row for each mode, the sets of weights side by side."""
+    keys = [tuple(key.split("/")[:3]) for key in figures]
     lines = []
     for benchmark in dict.fromkeys(key[1] for key in keys):
-        of_it = [key for key in keys if key[1] == benchmark]
-        sets = list(dict.fromkeys(key[0] for key in of_it))
-        count = figures["/".join([*of_it[0][:3], "count"])]
-        head = "".join(f"{f'{which} {c}':>16}" for which in sets for c in _COLUMNS)
-        lines += ["", f"{f'{benchmark} ({count:.0f} shapes)':<34}{head}"]
-        for mode in dict.fromkeys(key[2] for key in of_it):
-            row = "".join(
-                f"{figures[f'{which}/{benchmark}/{mode}/{c}']:16.1f}"
+        sets = list(dict.fromkeys(key[0] for key in keys if key[1] == benchmark))
+        count = next(figures["/".join([*key, "count"])] for key in keys if key[1] == benchmark)
+        columns = "".join(f"{column:>11}" for column in _COLUMNS)
+        lines += [
+            "",
+            f"{f'{benchmark}, {count:.0f} shapes':<32}"
+            + "   ".join(f"{which:^{len(columns)}}" for which in sets),
+            " " * 32 + "   ".join(columns for _ in sets),
+        ]
+        for mode in dict.fromkeys(key[2] for key in keys if key[1] == benchmark):
+            rows = [
+                "".join(f"{figures[f'{which}/{benchmark}/{mode}/{c}']:11.1f}" for c in _COLUMNS)
                 for which in sets
-                for c in _COLUMNS
-            )
-            lines.append(f"{'  ' + mode:<34}{row}")
+            ]
+            lines.append(f"  {mode:<30}" + "   ".join(rows))
     return "\n".join(lines)
