@@ -27,7 +27,7 @@ OBJECT_EXTENT = 0.8
 # Half the sensor's width over the focal length: the image spans +-TAN_HALF_FOV at distance 1.
 TAN_HALF_FOV = 16 / 35
 # How much of the frame an object may fill; the rest is a margin.
-_FILL = 0.97
+_FILL = 0.95
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from jaxtyping import Float32
 from mixcon3d_jax.assets.asset import Asset, AssetError, Cloud, Part, Texture
 from mixcon3d_jax.assets.color import GREY_LINEAR, GREY_SRGB, bytes_to_linear
 from mixcon3d_jax.assets.companions import Companions
+from mixcon3d_jax.assets.completeness import check_whole
 from mixcon3d_jax.assets.material import Material
 from mixcon3d_jax.assets.mtl import obj_materials
 from mixcon3d_jax.assets.texture import decode_texture
@@ -40,6 +41,7 @@ def read_simple_mesh(path: Path) -> Asset:
     (texture x `Kd`) where there is one, else from the faces, else from the vertices.
     """
     kind, companions = path.suffix.lower()[1:], Companions(path)
+    check_whole(path)
     with path.open("rb") as file:
         # process=False: merging vertices would drop broken ones before they are reported.
         scene = trimesh.load_scene(

@@ -1,0 +1,40 @@
+"""Is a file whole?  trimesh takes what is left of some truncated ones without a word."""
+
+import struct
+from pathlib import Path
+
+
+def check_whole(path: Path) -> None:
+    """Raises ValueError for an OFF or STL file that ends too early."""
+    kind = path.suffix.lower()
+    if kind == ".off":
+        _check_off(path.read_text(encoding="utf-8", errors="replace"))
+    elif kind == ".stl":
+        _check_stl(path.read_bytes())
+
+
+def _check_off(text: str) -> None:
+    """An OFF file has a line for each vertex and face that its header counts."""
+    lines = [line.split("#")[0].split() for line in text.splitlines()]
+    lines = [words for words in lines if words]
+    if not lines or not lines[0][0].endswith("OFF"):
+        raise ValueError("it does not begin with 'OFF'")
+    # The counts stand on the line of the keyword or on the next.
+    counts, first = (lines[0][1:], 1) if len(lines[0]) > 1 else (lines[1], 2)
+    vertices, faces = int(counts[0]), int(counts[1])
+    body = lines[first : first + vertices + faces]
+    if len(body) < vertices + faces:
+        raise ValueError(
+            f"its header says {vertices} vertices and {faces} faces, in all "
+            f"{vertices + faces} lines; {len(body)} are there"
+        )
+    if faces and len(body[-1]) <= int(body[-1][0]):
+        raise ValueError("its last face is incomplete")
+
+
+def _check_stl(data: bytes) -> None:
+    """A binary STL file has 50 bytes for each triangle; a text one ends with `endsolid`."""
+    if len(data) >= 84 and len(data) == 84 + 50 * struct.unpack_from("<I", data, 80)[0]:
+        return
+    if data.lstrip().startswith(b"solid") and b"endsolid" not in data[-1024:]:
+        raise ValueError("it has no 'endsolid' at its end")
