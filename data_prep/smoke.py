@@ -7,7 +7,6 @@ when its result is already there.
 
 import argparse
 import json
-import os
 import shlex
 import subprocess
 import sys
@@ -34,9 +33,7 @@ def run_step(title: str, module: str, *arguments: str) -> None:
     shown = shlex.join(["python", "-m", module, *arguments])
     print(f"\n== {title}\n$ {shown}", flush=True)
     began = time.perf_counter()
-    # Thousands of compiled kernels of other machines' CPUs make XLA's start noisy, not better.
-    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"}
-    status = subprocess.run([sys.executable, "-m", module, *arguments], env=environment).returncode
+    status = subprocess.run([sys.executable, "-m", module, *arguments]).returncode
     if status:
         raise StepError(f"`{shown}` ended with status {status}; see its message above")
     print(f"== took {format_seconds(time.perf_counter() - began)}", flush=True)

@@ -1,5 +1,7 @@
 """Farthest point sampling and ball query (PointNet++, arXiv 1706.02413, section 3.2)."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
@@ -46,17 +48,13 @@ def ball_query(
     of the points, so that no ball is empty.
     """
     points, centers = jax.lax.stop_gradient((points, centers))
-    num_points = points.shape[1]
     distance = _squared_distance(points[:, None], centers[:, :, None])
-    index = jnp.arange(num_points, dtype=jnp.int32)
-    inside = jnp.where(distance <= jnp.float32(radius**2), index, num_points)
-    neighbors = -jax.lax.top_k(-inside, min(num_neighbors, num_points))[0]
-    neighbors = jnp.pad(
-        neighbors,
-        ((0, 0), (0, 0), (0, num_neighbors - neighbors.shape[-1])),
-        constant_values=num_points,
-    )
-    return jnp.where(neighbors == num_points, neighbors[..., :1], neighbors)
+    # The k-th neighbor is the first index at which k points have been inside.
+    count = jnp.cumsum(distance <= jnp.float32(radius**2), axis=-1, dtype=jnp.int32)
+    wanted = jnp.arange(1, num_neighbors + 1, dtype=jnp.int32)
+    find = functools.partial(jnp.searchsorted, v=wanted, method="scan_unrolled")
+    neighbors = jax.vmap(jax.vmap(find))(count).astype(jnp.int32)
+    return jnp.where(neighbors == points.shape[1], neighbors[..., :1], neighbors)
 
 
 def gather_points(
