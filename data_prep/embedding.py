@@ -15,7 +15,7 @@ from jaxtyping import Float32
 
 from data_prep.prepare_asset import decode_render, read_prepared
 from data_prep.prompts import PROMPT_TEMPLATES, prompts
-from data_prep.storage import write_whole
+from data_prep.storage import DAMAGED, write_whole
 from mixcon3d_jax.assets import NUM_VIEWS
 from mixcon3d_jax.models.clip_folder import ClipFolder
 from mixcon3d_jax.progress import progress
@@ -127,7 +127,7 @@ def _in_blocks(
         path = folder / f"{fingerprint[:24]}.npy"
         try:
             rows = np.load(path, allow_pickle=False)
-        except (OSError, ValueError):
+        except DAMAGED:
             rows = embed(block)
             buffer = io.BytesIO()
             np.save(buffer, rows)

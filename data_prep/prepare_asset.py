@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from PIL import Image
 
-from data_prep.storage import write_whole
+from data_prep.storage import DAMAGED, write_whole
 from mixcon3d_jax.assets import AssetError, load_asset, render_views, sample_points
 
 # Raise it when the same file and options give another result than before.
@@ -120,7 +120,7 @@ def _finished(target: Path, asset: Path, options: PrepareOptions) -> Outcome | N
         with np.load(target, allow_pickle=False) as arrays:
             meta = json.loads(arrays["meta"].tobytes())
         found = _fingerprint(asset, map(Path, meta["companions"]), options)
-    except (OSError, ValueError, KeyError):
+    except (*DAMAGED, KeyError):
         return None
     if found != meta["fingerprint"]:
         return None

@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,9 @@ from mixcon3d_jax.errors import InputError
 
 # EFBIG: a limit on file sizes (`ulimit -f`, some network disks) instead of a full disk.
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+# What np.load raises for a file that is missing, empty, truncated or something else.
+DAMAGED = (OSError, ValueError, EOFError, zipfile.BadZipFile)
 
 
 class DiskFullError(InputError):

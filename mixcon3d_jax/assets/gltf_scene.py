@@ -178,11 +178,11 @@ def _texture(gltf: Gltf, index: int) -> Texture:
         raise ValueError("it has no PNG, JPEG or WebP image")
     image = gltf.tree["images"][source]
     if "bufferView" in image:
-        data = gltf.view(image["bufferView"])
+        data, name = gltf.view(image["bufferView"]), f"its image {source}"
     else:
-        data = read_uri(gltf.companions, image["uri"])
+        data, name = read_uri(gltf.companions, image["uri"]), image["uri"][:80]
     sampler = {}
     if "sampler" in texture:
         sampler = gltf.tree["samplers"][texture["sampler"]]
     wrap = tuple(_WRAP[sampler.get(axis, 10497)] for axis in ("wrapS", "wrapT"))
-    return Texture(decode_texture(data), wrap)
+    return Texture(decode_texture(data, name), wrap)

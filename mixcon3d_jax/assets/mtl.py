@@ -53,7 +53,8 @@ def _material(
         color = GREY_LINEAR if diffuse is None else diffuse
         return Material(color)
     try:
-        image = decode_texture(companions.read(_map_name(entry["map_kd"])))
+        file_name = _map_name(entry["map_kd"])
+        image = decode_texture(companions.read(file_name), file_name)
     except (AssetError, ValueError) as error:
         notes.append(f"texture of material '{name}' is unreadable ({error}); grey instead")
         return Material(GREY_LINEAR, unreadable=True)

@@ -102,9 +102,9 @@ def _ply_material(companions: Companions, notes: list[str]) -> Material | None:
         words = line.split(maxsplit=2)
         if len(words) == 3 and words[0] == "comment" and words[1].lower() == "texturefile":
             try:
-                image = decode_texture(companions.read(words[2]))
+                image = decode_texture(companions.read(words[2]), words[2])
             except (AssetError, ValueError) as error:
-                notes.append(f"texture '{words[2]}' is unreadable ({error}); grey instead")
+                notes.append(f"texture is unreadable ({error}); grey instead")
                 return Material(GREY_LINEAR, unreadable=True)
             return Material(np.ones(3, np.float32), Texture(image))
     return None
