@@ -206,10 +206,20 @@ class VisionTower(nnx.Module):
             raise ValueError(
                 f"images of shape {images.shape}: expected (n, {size}, {size}, {channels})"
             )
+        return self.encode(self.embed(images))
+
+    def embed(
+        self, images: Float[Array, "batch size size channels"]
+    ) -> Float[Array, "batch tokens width"]:
+        """What the transformer reads: the class token, then a token for each patch."""
         x = self.patch_embedding(self.patchify(images))
         first = jnp.broadcast_to(self.class_embedding[...], (len(x), 1, x.shape[-1]))
         x = jnp.concatenate([first.astype(x.dtype), x], axis=1)
-        x = self.norm_before(x + self.position_embedding[...].astype(x.dtype))
+        return x + self.position_embedding[...].astype(x.dtype)
+
+    def encode(self, tokens: Float[Array, "batch tokens width"]) -> Float[Array, "batch embedding"]:
+        """Projected embeddings from the class token and any of the patches' tokens."""
+        x = self.norm_before(tokens)
         for block in self.blocks:
             x = block(x, None)
         return self.projection(self.norm_after(x[:, 0]))
