@@ -6,7 +6,6 @@ import jax
 import pytest
 
 jax.config.update("jax_num_cpu_devices", 8)
-jax.config.update("jax_numpy_rank_promotion", "raise")
 
 _SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -1,0 +1,92 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from mixcon3d_jax.models.layers import BatchNorm
+from mixcon3d_jax.models.pointbert import SCALINGS, PointBERT, PointBERTConfig
+from mixcon3d_jax.models.variables import parameter_count, split_module
+
+SMALL = PointBERTConfig(32, 2, 1, 48, 24, 12, 0.5, 10)
+
+# Parameters of the original's encoders with a CLIP of 1280.
+PARAMETERS = {
+    1: 5_100_768,
+    2: 13_346_880,
+    3: 25_954_368,
+    4: 32_326_080,
+    5: 72_070_336,
+    6: 171_262_144,
+}
+
+
+def clouds(batch=3, points=64, seed=0):
+    rng = np.random.default_rng(seed)
+    return (
+        jnp.asarray(rng.normal(size=(batch, points, 3)) * 0.4, jnp.float32),
+        jnp.asarray(rng.random((batch, points, 3)), jnp.float32),
+    )
+
+
+@pytest.mark.parametrize("scaling", SCALINGS)
+def test_parameter_counts_are_the_originals(scaling):
+    model = nnx.eval_shape(lambda: PointBERT(SCALINGS[scaling], 1280, rngs=nnx.Rngs(0)))
+    _, params, _ = split_module(model)
+    assert parameter_count(params) == PARAMETERS[scaling]
+
+
+def test_clouds_of_a_batch_do_not_mix_in_inference():
+    model = PointBERT(SMALL, 16, rngs=nnx.Rngs(0))
+    points, colors = clouds()
+    together = model(points, colors)
+    alone = jnp.concatenate([model(points[i : i + 1], colors[i : i + 1]) for i in range(3)])
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+def test_training_uses_the_batch_and_moves_the_running_statistics():
+    model = PointBERT(SMALL, 16, rngs=nnx.Rngs(0))
+    points, colors = clouds()
+    before = model.set_abstraction.norms[0].mean[...]
+    trained = model(points, colors, train=True)
+    after = model.set_abstraction.norms[0].mean[...]
+    assert np.abs(after - before).max() > 0
+    assert np.abs(trained - model(points, colors)).max() > 1e-4
+    # Inference does not touch them.
+    np.testing.assert_array_equal(after, model.set_abstraction.norms[0].mean[...])
+
+
+def test_bfloat16_stays_close_and_returns_float32():
+    points, colors = clouds()
+    exact = PointBERT(SMALL, 16, rngs=nnx.Rngs(0))(points, colors)
+    rounded = PointBERT(SMALL, 16, dtype=jnp.bfloat16, rngs=nnx.Rngs(0))(points, colors)
+    assert rounded.dtype == jnp.float32
+    cosine = jnp.sum(exact * rounded, -1) / (
+        jnp.linalg.norm(exact, axis=-1) * jnp.linalg.norm(rounded, axis=-1)
+    )
+    assert cosine.min() > 0.999
+
+
+def test_batch_norm_keeps_pytorchs_running_statistics():
+    norm = BatchNorm(2)
+    x = jnp.asarray([[1.0, 10.0], [3.0, 10.0], [5.0, 40.0]])
+    out = norm(x, train=True)
+    # Batch mean (3, 20); biased variance (8/3, 200); unbiased (4, 300).
+    np.testing.assert_allclose(norm.mean[...], [0.3, 2.0], rtol=1e-6)
+    np.testing.assert_allclose(norm.var[...], [0.9 + 0.4, 0.9 + 30.0], rtol=1e-6)
+    np.testing.assert_allclose(out[:, 0], (x[:, 0] - 3) / np.sqrt(8 / 3 + 1e-5), rtol=1e-5)
+    out = norm(x, train=False)
+    np.testing.assert_allclose(out[:, 0], (x[:, 0] - 0.3) / np.sqrt(1.3 + 1e-5), rtol=1e-5)
+
+
+def test_biases_before_a_batch_norm_have_a_gradient_of_exactly_zero():
+    structure, params, stats = split_module(PointBERT(SMALL, 16, rngs=nnx.Rngs(0)))
+    points, colors = clouds()
+
+    def loss(params):
+        return jnp.square(nnx.merge(structure, params, stats)(points, colors, train=True)).sum()
+
+    grads = jax.grad(loss)(params)
+    for conv in grads["set_abstraction"]["convs"].values():
+        np.testing.assert_array_equal(conv["bias"], 0)
+        assert np.abs(conv["kernel"]).max() > 0
