@@ -84,15 +84,17 @@ def sample_text(
     are any; one entry of the pool is taken at random.  Texts and captions count by their
     prompt-averaged embedding where it is stored, retrieved texts by their own.
     """
-    sources = example["text_sources"]
-    pool = [rng.choice(found) for s in range(len(TEXT_SOURCES)) if len(found := _of(sources, s))]
+    embedded = np.unique(example["embedding_text"])
+    source_of = example["text_sources"][embedded]
+    by_source = [embedded[source_of == source] for source in range(len(TEXT_SOURCES))]
+    pool = [rng.choice(texts) for texts in by_source if len(texts)]
     if not pool:
         return np.zeros(example["text_embeddings"].shape[1], np.float32), False
     text = rng.choice(pool)
-    rows = _of(example["embedding_text"], text)
-    kinds = example["embedding_kind"][rows]
-    wanted = EMBEDDING_KINDS.index("prompt_avg")
-    row = rows[int(np.argmax(kinds == wanted))]
+    rows = np.flatnonzero(example["embedding_text"] == text)
+    retrieved = TEXT_SOURCES[example["text_sources"][text]] == "retrieval"
+    wanted = EMBEDDING_KINDS.index("original" if retrieved else "prompt_avg")
+    row = rows[int(np.argmax(example["embedding_kind"][rows] == wanted))]
     return example["text_embeddings"][row].astype(np.float32), True
 
 
@@ -114,7 +116,3 @@ def draw_sample(
         "text_embedding": text,
         "has_text": np.bool_(has_text),
     }
-
-
-def _of(values: np.ndarray, value: int) -> np.ndarray:
-    return np.flatnonzero(values == value)

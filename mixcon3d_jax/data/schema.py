@@ -11,8 +11,9 @@ A record holds one shape:
 * `view_embeddings`, `thumbnail_embedding`, `text_embeddings`: CLIP embeddings as float16.
 * `renders`: the rendered views as encoded images, if they are kept.
 * `texts` and, for each, its `text_sources`.  A text has an `original` embedding, a `prompt_avg` one
-  (mean over prompt templates), or both; `embedding_text` and `embedding_kind` say for every row of
-  `text_embeddings` which text it belongs to and which of the two it is.
+  (mean over prompt templates), both, or none: it is then kept but never drawn.  `embedding_text`
+  and `embedding_kind` say for every row of `text_embeddings` which text it belongs to and which of
+  the two it is.
 """
 
 import dataclasses
@@ -31,6 +32,7 @@ TEXT_SOURCES = ("text", "caption", "retrieval")
 EMBEDDING_KINDS = ("original", "prompt_avg")
 
 _FIXED_POINT_MAX = 65535
+_FLOAT16_MAX = float(np.finfo(np.float16).max)
 
 
 class SchemaError(InputError):
@@ -75,7 +77,8 @@ class DatasetCard:
       classes: the class names that zero-shot classification chooses among, in the order of the rows
         of `class_embeddings.npy`.
       splits: records a split.
-      shards: file name -> bytes, so that a truncated file is met at the start and not in mid-run.
+      files: name -> bytes of every other file, so that a missing or truncated one is met at the
+        start and not in mid-run.
       up_axis: the axis that points up in `points`.
       color_rule: what `colors` mean.
       schema_version: the version of this contract.
@@ -88,7 +91,7 @@ class DatasetCard:
     num_views: int
     classes: tuple[str, ...] = ()
     splits: Mapping[str, int] = dataclasses.field(default_factory=dict)
-    shards: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    files: Mapping[str, int] = dataclasses.field(default_factory=dict)
     up_axis: str = "y"
     color_rule: str = "sRGB uint8; 0.4 grey where the asset has no colour"
     schema_version: int = SCHEMA_VERSION
@@ -225,21 +228,28 @@ def _check(record: Record, embedding_size: int) -> None:
              f"{record.colors.shape}")  # fmt: skip
     if len(record.texts) > 255:
         fail("texts", f"at most 255 texts fit a record, got {len(record.texts)}")
-    for field, embeddings in _embeddings(record):
-        embeddings = np.asarray(embeddings)
-        if embeddings.shape[-1:] != (embedding_size,):
-            fail(field, f"embeddings of {embedding_size} expected, got shape {embeddings.shape}")
-        if not np.isfinite(embeddings).all():
-            fail(field, "has NaN or infinite entries")
+    for index, text in enumerate(record.texts):
+        if text.source not in TEXT_SOURCES:
+            fail(f"texts[{index}].source", f"{text.source!r} is none of {', '.join(TEXT_SOURCES)}")
+    if len(record.thumbnail_embedding) > 1:
+        fail("thumbnail_embedding", f"at most one row, got {len(record.thumbnail_embedding)}")
+    for field, embedding, dimensions in _embeddings(record):
+        embedding = np.asarray(embedding)
+        if embedding.ndim != dimensions or embedding.shape[-1] != embedding_size:
+            expected = ("rows", embedding_size)[-dimensions:]
+            fail(field, f"expected shape ({', '.join(map(str, expected))}), got {embedding.shape}")
+        if not np.all(np.abs(embedding) <= _FLOAT16_MAX):
+            fail(field, f"has NaN, or entries beyond float16's range of ±{_FLOAT16_MAX:.0f}")
 
 
-def _embeddings(record: Record) -> Sequence[tuple[str, np.ndarray]]:
+def _embeddings(record: Record) -> Sequence[tuple[str, np.ndarray, int]]:
+    """Field, array and the number of dimensions that it has to have."""
     found = [
-        ("view_embeddings", record.view_embeddings),
-        ("thumbnail_embedding", record.thumbnail_embedding),
+        ("view_embeddings", record.view_embeddings, 2),
+        ("thumbnail_embedding", record.thumbnail_embedding, 2),
     ]
     for index, text in enumerate(record.texts):
         for kind in EMBEDDING_KINDS:
             if getattr(text, kind) is not None:
-                found.append((f"texts[{index}].{kind}", getattr(text, kind)))
+                found.append((f"texts[{index}].{kind}", getattr(text, kind), 1))
     return found

@@ -1,5 +1,6 @@
 """Opens a data set, and refuses one that does not fit the run."""
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,15 +28,22 @@ def read_card(directory: Path) -> schema.DatasetCard:
         )
     try:
         fields = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise schema.SchemaError(f"{path} is not readable as JSON ({error})") from error
-    if fields.get("schema_version") != schema.SCHEMA_VERSION:
+        version = fields.get("schema_version")
+    except (ValueError, AttributeError) as error:  # not text, not JSON; JSON but not an object
         raise schema.SchemaError(
-            f"{path}: schema version {fields.get('schema_version')}, while this program reads "
-            f"version {schema.SCHEMA_VERSION}; prepare the data set again"
+            f"{path} is not a data set's card ({error}); copy it again or prepare the "
+            "data set again"
+        ) from error
+    if version != schema.SCHEMA_VERSION:
+        raise schema.SchemaError(
+            f"{path}: schema version {version}, while this program reads version "
+            f"{schema.SCHEMA_VERSION}; prepare the data set again"
         )
-    fields["classes"] = tuple(fields["classes"])
-    return schema.DatasetCard(**fields)
+    try:
+        card = schema.DatasetCard(**fields)
+        return dataclasses.replace(card, classes=tuple(card.classes))
+    except TypeError as error:
+        raise schema.SchemaError(f"{path}: {error}; prepare the data set again") from error
 
 
 def check_card(
@@ -54,21 +62,16 @@ def open_split(directory: Path, split: str) -> Sequence[dict[str, Any]]:
     """Random access to the stored examples of a split (see `schema.decode_record`).
 
     Raises:
-      SchemaError: if the split is unknown or one of its shards is missing or truncated.
+      SchemaError: if the split is unknown or empty, or a file is missing or truncated.
     """
     card = read_card(directory)
     if split not in card.splits:
         raise schema.SchemaError(
             f"{directory} has no split {split!r}; it has {', '.join(sorted(card.splits))}"
         )
-    for name, size in card.shards.items():
-        path = Path(directory) / name
-        found = path.stat().st_size if path.exists() else None
-        if found != size:
-            state = "is missing" if found is None else f"has {found} bytes instead of {size}"
-            raise schema.SchemaError(
-                f"shard {path} {state}; copy it again or prepare the data set again"
-            )
+    if not card.splits[split]:
+        raise schema.SchemaError(f"{directory}: split {split!r} has no records; choose another")
+    _check_files(card, directory)
     builder = tfds.builder_from_directory(str(directory))
     return builder.as_data_source(split)
 
@@ -77,9 +80,19 @@ def class_embeddings(directory: Path) -> Float[np.ndarray, "classes D"]:
     """The CLIP text embedding of each of the card's classes, float32.
 
     Raises:
-      SchemaError: if the data set has none.
+      SchemaError: if the data set has none, or a file is missing or truncated.
     """
-    path = Path(directory) / CLASS_EMBEDDINGS_FILE
-    if not path.exists():
-        raise schema.SchemaError(f"{directory} has no {CLASS_EMBEDDINGS_FILE}: it has no classes")
-    return np.load(path, allow_pickle=False)
+    card = read_card(directory)
+    if not card.classes:
+        raise schema.SchemaError(f"{directory} has no classes, so there is nothing to choose among")
+    _check_files(card, directory)
+    return np.load(Path(directory) / CLASS_EMBEDDINGS_FILE, allow_pickle=False)
+
+
+def _check_files(card: schema.DatasetCard, directory: Path) -> None:
+    for name, size in card.files.items():
+        path = Path(directory) / name
+        found = path.stat().st_size if path.exists() else None
+        if found != size:
+            state = "is missing" if found is None else f"has {found} bytes instead of {size}"
+            raise schema.SchemaError(f"{path} {state}; copy it again or prepare the data set again")

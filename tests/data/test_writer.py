@@ -1,0 +1,194 @@
+"""Data sets are written whole or not at all."""
+
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mixcon3d_jax.data.schema import DatasetCard, SchemaError, decode_record
+from mixcon3d_jax.data.source import open_split, read_card
+from mixcon3d_jax.data.writer import WriteError, write_dataset
+from mixcon3d_jax.errors import InputError
+from tests import generated
+
+CARD = DatasetCard(
+    "generated", generated.CLIP_ID, generated.EMBEDDING_SIZE, 200, 12, generated.CLASSES
+)
+
+
+def records(split: str, count: int):
+    return (generated.make_record(i, split, num_points=20) for i in range(count))
+
+
+def write(directory, splits, per_shard=1024):
+    embeddings = generated.class_embeddings()
+    return write_dataset(directory, CARD, splits, embeddings, records_per_shard=per_shard)
+
+
+def ids(directory, split) -> list[str]:
+    source = open_split(directory, split)
+    return [source[i]["id"].decode() for i in range(len(source))]
+
+
+@pytest.mark.parametrize("count", [1, 6, 7, 12])
+def test_counts_and_order_over_several_shards(tmp_path, count):
+    card = write(tmp_path, {"train": records("train", count), "test": records("test", 3)}, 6)
+    assert card.splits == {"train": count, "test": 3}
+    assert ids(tmp_path, "train") == [f"train/{i}" for i in range(count)]
+    assert ids(tmp_path, "test") == ["test/0", "test/1", "test/2"]
+    shards = [path for path in tmp_path.iterdir() if "array_record" in path.name]
+    assert len(shards) == -(-count // 6) + 1
+    assert read_card(tmp_path) == card
+
+
+def test_card_accounts_for_every_other_file(tmp_path):
+    card = write(tmp_path, {"train": records("train", 7)}, 3)
+    files = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
+    del files["card.json"]
+    assert card.files == files
+
+
+def test_records_come_back(tmp_path):
+    write(tmp_path, {"train": records("train", 3)})
+    found = decode_record(open_split(tmp_path, "train")[2])
+    expected = generated.make_record(2, "train", num_points=20)
+    assert (found.id, found.class_name) == (expected.id, expected.class_name)
+    np.testing.assert_array_equal(found.colors, expected.colors)
+    np.testing.assert_array_equal(
+        found.view_embeddings, expected.view_embeddings.astype(np.float16)
+    )
+
+
+def test_an_empty_split_is_written_but_not_opened(tmp_path):
+    card = write(tmp_path, {"train": records("train", 2), "test": []})
+    assert card.splits == {"train": 2, "test": 0}
+    with pytest.raises(SchemaError, match="split 'test' has no records"):
+        open_split(tmp_path, "test")
+
+
+def interrupted(count):
+    yield from records("train", count)
+    raise KeyboardInterrupt
+
+
+def test_an_interrupted_data_set_is_refused_and_can_be_written_again(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path, {"test": records("test", 2), "train": interrupted(5)}, 2)
+    with pytest.raises(SchemaError, match=r"no finished data set.*run that command again"):
+        open_split(tmp_path, "test")
+
+    write(tmp_path, {"train": records("train", 3)}, 2)
+    assert ids(tmp_path, "train") == ["train/0", "train/1", "train/2"]
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == [
+        "card.json",
+        "class_embeddings.npy",
+        "dataset_info.json",
+        "features.json",
+        "generated-train.array_record-00000-of-00002",
+        "generated-train.array_record-00001-of-00002",
+    ]
+
+
+def test_interrupting_a_second_writing_leaves_no_data_set_that_mixes_both(tmp_path):
+    write(tmp_path, {"train": records("train", 3)})
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path, {"train": interrupted(5)}, 2)
+    with pytest.raises(SchemaError, match="no finished data set"):
+        read_card(tmp_path)
+
+
+def test_without_classes_no_class_embeddings_stay_behind(tmp_path):
+    write(tmp_path, {"train": records("train", 1)})
+    plain = DatasetCard("generated", generated.CLIP_ID, generated.EMBEDDING_SIZE, 200, 12)
+    write_dataset(tmp_path, plain, {"train": records("train", 1)})
+    assert not (tmp_path / "class_embeddings.npy").exists()
+
+
+@pytest.mark.parametrize("embeddings", [None, np.zeros((3, 16)), np.zeros((4, 8))])
+def test_class_embeddings_must_fit_the_classes(tmp_path, embeddings):
+    with pytest.raises(SchemaError, match=r"'generated'.*\(4, 16\) expected"):
+        write_dataset(tmp_path, CARD, {"train": records("train", 1)}, embeddings)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_broken_record_names_itself(tmp_path):
+    broken = generated.make_record(0, "train", num_points=20)
+    broken.points[3] = np.nan
+    with pytest.raises(SchemaError, match=r"train/0.*points"):
+        write(tmp_path, {"train": [broken]})
+    with pytest.raises(SchemaError, match="no finished data set"):
+        read_card(tmp_path)
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(WriteError, match=r"file/data cannot be written.*choose another folder"):
+        write(tmp_path / "file" / "data", {"train": records("train", 1)})
+
+
+# A limit on file sizes fails the same system call as a full disk, and needs no disk to be filled.
+LIMITED = """
+    import resource, sys
+    from pathlib import Path
+    from tests.data.test_writer import records, write
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
+    # Six shards: the limit is met in the first, in the middle of a running command.
+    write(Path(sys.argv[1]), {"train": records("train", 120)}, 20)
+"""
+
+
+def write_on_a_full_disk(directory, limit: int) -> str:
+    """The last line on stderr of a process that may write `limit` bytes a file."""
+    command = [sys.executable, "-c", textwrap.dedent(LIMITED), str(directory), str(limit)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=120, cwd=Path(__file__).parents[2]
+    )
+    assert done.returncode != 0
+    return done.stderr.strip().splitlines()[-1]
+
+
+def test_a_full_disk_names_file_need_and_remedy_and_spares_other_data_sets(tmp_path):
+    assert issubclass(WriteError, InputError)
+    earlier, full = tmp_path / "earlier", tmp_path / "full"
+    write(earlier, {"train": records("train", 2)})
+
+    message = write_on_a_full_disk(full, 8192)
+
+    assert message.startswith("mixcon3d_jax.data.writer.WriteError: ")
+    assert f"{full}/.shard-00000.tmp cannot be written" in message
+    assert "File too large" in message
+    assert "it takes 0.0" in message
+    assert "make room or choose another folder, then run the same command again" in message
+    assert not (full / "card.json").exists()
+    with pytest.raises(SchemaError, match="no finished data set"):
+        open_split(full, "train")
+    assert ids(earlier, "train") == ["train/0", "train/1"]
+
+    write(full, {"train": records("train", 2)})
+    assert ids(full, "train") == ["train/0", "train/1"]
+    assert not list(full.glob(".shard*"))
+
+
+def test_a_disk_that_fills_up_at_the_metadata(tmp_path, monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device", str(tmp_path / "class_embeddings.npy"))
+
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(WriteError, match=r"class_embeddings.npy.*make room"):
+        write(tmp_path, {"train": records("train", 2)})
+    with pytest.raises(SchemaError, match="no finished data set"):
+        read_card(tmp_path)
+
+
+def test_the_card_is_plain_json(tmp_path):
+    write(tmp_path, {"train": records("train", 2)})
+    fields = json.loads((tmp_path / "card.json").read_text())
+    assert fields["clip_id"] == generated.CLIP_ID
+    assert fields["classes"] == list(generated.CLASSES)
+    assert (fields["schema_version"], fields["up_axis"]) == (1, "y")
