@@ -109,6 +109,7 @@ def main(arguments: list[str] | None = None) -> int:
     print_report(report, report_path)
     counts = ", ".join(f"{split}: {count}" for split, count in card.splits.items())
     print(f"data set '{card.name}' in {args.output} ({counts})")
+    print(f"look at its renders in {args.output / 'contact_sheets'}")
     return 0
 
 

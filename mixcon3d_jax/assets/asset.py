@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Bool, Float32, UInt8
 
 from mixcon3d_jax.errors import InputError
 
@@ -26,10 +26,13 @@ class Texture:
     Attributes:
       image: sRGB, the first row at the top.
       wrap: what happens to (u, v) outside [0, 1], for each of the two.
+      solid: where it is more opaque than not, for textures that cut leaves or grates out of a
+        flat surface; None where all of it is.
     """
 
     image: UInt8[np.ndarray, "height width 3"]
     wrap: tuple[Wrap, Wrap] = ("repeat", "repeat")
+    solid: Bool[np.ndarray, "height width"] | None = None
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ encoded as sRGB (IEC 61966-2-1) at the end.
 """
 
 import numpy as np
-from jaxtyping import Float, Float32, Int, UInt8
+from jaxtyping import Bool, Float, Float32, Int, UInt8
 
 from mixcon3d_jax.assets.asset import GREY_SRGB, Part, Texture, Wrap
 
@@ -52,10 +52,10 @@ def to_bytes(colors: np.ndarray) -> UInt8[np.ndarray, "..."]:
     return np.rint(colors).astype(np.uint8)
 
 
-def texture_color(
+def texel(
     texture: Texture, uv: Float[np.ndarray, "points 2"]
-) -> UInt8[np.ndarray, "points 3"]:
-    """The sRGB colour of the texel that each (u, v) lies in.
+) -> tuple[Int[np.ndarray, "points"], Int[np.ndarray, "points"]]:
+    """The row and the column of the texel that each (u, v) lies in.
 
     The nearest texel, not a blend of four: low-poly assets paint from palettes of flat squares,
     and blending would bleed a neighbouring colour into them.
@@ -63,7 +63,7 @@ def texture_color(
     height, width = texture.image.shape[:2]
     column = _wrapped(uv[:, 0], texture.wrap[0], width)
     row = _wrapped(uv[:, 1], texture.wrap[1], height)
-    return texture.image[row, column]
+    return row, column
 
 
 def _wrapped(
@@ -91,5 +91,15 @@ def surface_color(
     color = (part.colors[face] * weights).sum(axis=1)
     if part.texture is not None:
         uv = (part.uv[face] * weights).sum(axis=1)
-        color = color * bytes_to_linear(texture_color(part.texture, uv))
+        color = color * bytes_to_linear(part.texture.image[texel(part.texture, uv)])
     return color
+
+
+def surface_is_solid(
+    part: Part, face: Int[np.ndarray, "points"], barycentric: Float[np.ndarray, "points 3"]
+) -> Bool[np.ndarray, "points"]:
+    """Whether there is something at points of a part, or its texture is cut out there."""
+    if part.texture is None or part.texture.solid is None:
+        return np.ones(len(face), bool)
+    uv = (part.uv[face] * barycentric.astype(np.float32)[:, :, None]).sum(axis=1)
+    return part.texture.solid[texel(part.texture, uv)]

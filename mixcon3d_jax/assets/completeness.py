@@ -15,14 +15,14 @@ def check_whole(path: Path) -> None:
 
 def _check_off(text: str) -> None:
     """An OFF file has a line for each vertex and face that its header counts."""
-    lines = [line.split("#")[0].split() for line in text.splitlines()]
-    lines = [words for words in lines if words]
-    if not lines or not lines[0][0].endswith("OFF"):
+    # The counts stand on the next line, or behind the keyword, in ModelNet's files without a space.
+    keyword, found, rest = text.partition("OFF")
+    if not found or len(keyword.strip()) > 4:
         raise ValueError("it does not begin with 'OFF'")
-    # The counts stand on the line of the keyword or on the next.
-    counts, first = (lines[0][1:], 1) if len(lines[0]) > 1 else (lines[1], 2)
-    vertices, faces = int(counts[0]), int(counts[1])
-    body = lines[first : first + vertices + faces]
+    lines = [line.split("#")[0].split() for line in rest.splitlines()]
+    lines = [words for words in lines if words]
+    vertices, faces = int(lines[0][0]), int(lines[0][1])
+    body = lines[1 : 1 + vertices + faces]
     if len(body) < vertices + faces:
         raise ValueError(
             f"its header says {vertices} vertices and {faces} faces, in all "

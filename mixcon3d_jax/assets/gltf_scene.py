@@ -151,7 +151,7 @@ def _material(gltf: Gltf, entry: dict, notes: list[str]) -> Material:
     if texture is None:
         return Material(color)
     try:
-        image = _texture(gltf, texture["index"])
+        image = _texture(gltf, texture["index"], _cut_below(entry))
     except (AssetError, ValueError, LookupError) as error:
         name = entry.get("name", "without a name")
         notes.append(f"texture of material '{name}' is unreadable ({error}); grey instead")
@@ -168,7 +168,13 @@ def _uv_matrix(transform: dict) -> Float[np.ndarray, "3 3"]:
     return np.array([[cos * su, sin * sv, u], [-sin * su, cos * sv, v], [0, 0, 1]], np.float64)
 
 
-def _texture(gltf: Gltf, index: int) -> Texture:
+def _cut_below(material: dict) -> float:
+    """The opacity below which a material's texture is a hole."""
+    mode = material.get("alphaMode", "OPAQUE")
+    return {"MASK": material.get("alphaCutoff", 0.5), "BLEND": 0.5}.get(mode, 0.0)
+
+
+def _texture(gltf: Gltf, index: int, cut_below: float) -> Texture:
     texture = gltf.tree["textures"][index]
     source = texture.get("source")
     webp = texture.get("extensions", {}).get("EXT_texture_webp")
@@ -185,4 +191,4 @@ def _texture(gltf: Gltf, index: int) -> Texture:
     if "sampler" in texture:
         sampler = gltf.tree["samplers"][texture["sampler"]]
     wrap = tuple(_WRAP[sampler.get(axis, 10497)] for axis in ("wrapS", "wrapT"))
-    return Texture(decode_texture(data, name), wrap)
+    return decode_texture(data, name, wrap=wrap, cut_below=cut_below)

@@ -10,7 +10,7 @@ from mixcon3d_jax.assets.asset import Texture
 
 @dataclass(frozen=True)
 class Material:
-    """The base colour of a surface; shine, bumps and transparency are not represented.
+    """The base colour of a surface; shine, bumps and glass are not represented.
 
     Attributes:
       color: linear light in [0, 1]; multiplies the texture.

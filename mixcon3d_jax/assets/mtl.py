@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mixcon3d_jax.assets.asset import AssetError, Texture
+from mixcon3d_jax.assets.asset import AssetError
 from mixcon3d_jax.assets.color import GREY_LINEAR, srgb_to_linear
 from mixcon3d_jax.assets.companions import Companions
 from mixcon3d_jax.assets.material import Material
@@ -54,13 +54,15 @@ def _material(
         return Material(color)
     try:
         file_name = _map_name(entry["map_kd"])
-        image = decode_texture(companions.read(file_name), file_name)
+        # A texture that is named as its own opacity is cut out by its alpha channel.
+        cut_below = 0.5 if _map_name(entry.get("map_d", "")) == file_name else 0.0
+        texture = decode_texture(companions.read(file_name), file_name, cut_below=cut_below)
     except (AssetError, ValueError) as error:
         notes.append(f"texture of material '{name}' is unreadable ({error}); grey instead")
         return Material(GREY_LINEAR, unreadable=True)
     if diffuse is None or not diffuse.any():
         diffuse = np.ones(3, np.float32)
-    return Material(diffuse, Texture(image))
+    return Material(diffuse, texture)
 
 
 def _diffuse(value: str | None) -> np.ndarray | None:

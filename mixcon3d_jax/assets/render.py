@@ -3,11 +3,11 @@
 import numpy as np
 from embreex.mesh_construction import TriangleMesh
 from embreex.rtcore_scene import EmbreeScene
-from jaxtyping import Float32, Int, UInt8
+from jaxtyping import Bool, Float32, Int, UInt8
 
 from mixcon3d_jax.assets.asset import Asset, Part
 from mixcon3d_jax.assets.cameras import TAN_HALF_FOV, Frame, camera_frames, fit_to_views
-from mixcon3d_jax.assets.color import linear_to_bytes, surface_color
+from mixcon3d_jax.assets.color import linear_to_bytes, surface_color, surface_is_solid
 from mixcon3d_jax.assets.splat import splat_view
 
 # Light, as shares of full white: from everywhere, from the sky, from a lamp at the camera, and
@@ -15,8 +15,14 @@ from mixcon3d_jax.assets.splat import splat_view
 # They sum to less than 1, so that a white object stands out against the white background.
 AMBIENT, SKY, CAMERA_LAMP, SIDE_LAMP = 0.26, 0.16, 0.32, 0.22
 
+# How many holes of cut-out textures a ray passes at most, and how far it steps to leave one; the
+# object's largest extent is 0.8.
+_MOST_LAYERS, _STEP = 16, 1e-4
 
-def render_views(asset: Asset, size: int = 224, supersample: int = 2) -> UInt8[np.ndarray, "..."]:
+
+def render_views(
+    asset: Asset, size: int = 224, supersample: int = 2
+) -> UInt8[np.ndarray, "views size size 3"]:
     """Renders an asset from the 12 cameras of OpenShape's renders.
 
     The object is centred and scaled to fit, lit from the camera, its side and the sky, with flat
@@ -62,14 +68,23 @@ def _mesh_views(parts: tuple[Part, ...], size: int) -> list[Float32[np.ndarray, 
     views = []
     for frame in camera_frames():
         directions = _ray_directions(frame, size)
-        origins = np.broadcast_to(frame.position.astype(np.float32), directions.shape)
-        hits = scene.run(np.ascontiguousarray(origins), directions, output=True)
-        seen = np.flatnonzero(hits["primID"] >= 0)
-        face = hits["primID"][seen].astype(np.int64)
-        u, v = hits["u"][seen], hits["v"][seen]
-        base = _base_color(parts, starts, face, np.stack([1 - u - v, u, v], axis=1))
+        origins = np.tile(frame.position.astype(np.float32), (len(directions), 1))
         image = np.ones((size * size, 3), np.float32)
-        image[seen] = base * _light(normals[face], directions[seen], frame)[:, None]
+        rays = np.arange(size * size)
+        for _ in range(_MOST_LAYERS):
+            hits = scene.run(origins[rays], directions[rays], output=True)
+            hit = hits["primID"] >= 0
+            rays, face = rays[hit], hits["primID"][hit].astype(np.int64)
+            u, v = hits["u"][hit], hits["v"][hit]
+            base, solid = _base_color(parts, starts, face, np.stack([1 - u - v, u, v], axis=1))
+            light = _light(normals[face], directions[rays], frame)
+            image[rays[solid]] = (base * light[:, None])[solid]
+            # Rays through the holes of cut-out textures go on behind them.
+            beyond = hits["tfar"][hit][~solid] + _STEP
+            rays = rays[~solid]
+            if not len(rays):
+                break
+            origins[rays] += beyond[:, None] * directions[rays]
         views.append(image.reshape(size, size, 3))
     return views
 
@@ -88,14 +103,18 @@ def _base_color(
     starts: Int[np.ndarray, "bounds"],
     face: Int[np.ndarray, "hits"],
     barycentric: Float32[np.ndarray, "hits 3"],
-) -> Float32[np.ndarray, "hits 3"]:
-    """The unlit linear colour where rays hit; `face` counts through all parts."""
+) -> tuple[Float32[np.ndarray, "hits 3"], Bool[np.ndarray, "hits"]]:
+    """The unlit linear colour where rays hit, and whether there is something.
+
+    `face` counts through all parts.
+    """
     part_of = np.searchsorted(starts, face, side="right") - 1
-    color = np.empty((len(face), 3), np.float32)
+    color, solid = np.empty((len(face), 3), np.float32), np.empty(len(face), bool)
     for index in np.unique(part_of):
         mine = part_of == index
-        color[mine] = surface_color(parts[index], face[mine] - starts[index], barycentric[mine])
-    return color
+        where = (parts[index], face[mine] - starts[index], barycentric[mine])
+        color[mine], solid[mine] = surface_color(*where), surface_is_solid(*where)
+    return color, solid
 
 
 def _light(

@@ -1,14 +1,18 @@
 """Coloured points on an asset's surface."""
 
+from collections.abc import Iterator
+
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Bool, Float32, UInt8
 
 from mixcon3d_jax.assets.asset import Asset, Cloud, Part
-from mixcon3d_jax.assets.color import linear_to_bytes, surface_color
+from mixcon3d_jax.assets.color import linear_to_bytes, surface_color, surface_is_solid
 from mixcon3d_jax.assets.load import triangle_areas
 
 Points = Float32[np.ndarray, "points 3"]
 Colors = UInt8[np.ndarray, "points 3"]
+
+_TRIALS = 50
 
 
 def sample_points(
@@ -29,22 +33,37 @@ def sample_points(
     if asset.cloud is not None:
         return _from_cloud(asset.cloud, num_points, rng)
     areas = [triangle_areas(part) for part in asset.parts]
-    totals = np.array([part_areas.sum() for part_areas in areas])
-    counts = rng.multinomial(num_points, totals / totals.sum())
-    drawn = [
-        _on_part(part, part_areas, count, rng)
-        for part, part_areas, count in zip(asset.parts, areas, counts, strict=True)
-        if count
-    ]
+    drawn: list[tuple[Points, Colors]] = []
+    missing = num_points
+    # Points in the holes of cut-out textures are drawn anew, which keeps the rest uniform; an
+    # asset that is nearly all hole is taken as if it had none.
+    for trial in range(_TRIALS):
+        for solid, points, colors in _draw(asset, areas, missing, rng):
+            kept = solid | (trial == _TRIALS - 1)
+            drawn.append((points[kept], colors[kept]))
+        missing = num_points - sum(len(points) for points, _ in drawn)
+        if not missing:
+            break
     order = rng.permutation(num_points)
     points = np.concatenate([points for points, _ in drawn])[order]
     colors = np.concatenate([colors for _, colors in drawn])[order]
     return points, colors, []
 
 
+def _draw(
+    asset: Asset, areas: list[np.ndarray], count: int, rng: np.random.Generator
+) -> Iterator[tuple[Bool[np.ndarray, "points"], Points, Colors]]:
+    """`count` points over all parts: whether there is something, positions, colours."""
+    totals = np.array([part_areas.sum() for part_areas in areas])
+    counts = rng.multinomial(count, totals / totals.sum())
+    for part, part_areas, part_count in zip(asset.parts, areas, counts, strict=True):
+        if part_count:
+            yield _on_part(part, part_areas, part_count, rng)
+
+
 def _on_part(
     part: Part, areas: np.ndarray, count: int, rng: np.random.Generator
-) -> tuple[Points, Colors]:
+) -> tuple[Bool[np.ndarray, "points"], Points, Colors]:
     cumulative = np.cumsum(areas)
     face = np.searchsorted(cumulative, rng.random(count) * cumulative[-1], side="right")
     face = np.minimum(face, len(areas) - 1)
@@ -53,7 +72,7 @@ def _on_part(
     barycentric = np.stack([1 - root, root * (1 - along), root * along], axis=1)
     points = (part.triangles[face] * barycentric[:, :, None]).sum(axis=1)
     colors = linear_to_bytes(surface_color(part, face, barycentric))
-    return points.astype(np.float32), colors
+    return surface_is_solid(part, face, barycentric), points.astype(np.float32), colors
 
 
 def _from_cloud(

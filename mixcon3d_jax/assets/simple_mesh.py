@@ -6,7 +6,7 @@ import numpy as np
 import trimesh
 from jaxtyping import Float32
 
-from mixcon3d_jax.assets.asset import Asset, AssetError, Cloud, Part, Texture
+from mixcon3d_jax.assets.asset import Asset, AssetError, Cloud, Part
 from mixcon3d_jax.assets.color import GREY_LINEAR, GREY_SRGB, bytes_to_linear
 from mixcon3d_jax.assets.companions import Companions
 from mixcon3d_jax.assets.completeness import check_whole
@@ -102,9 +102,9 @@ def _ply_material(companions: Companions, notes: list[str]) -> Material | None:
         words = line.split(maxsplit=2)
         if len(words) == 3 and words[0] == "comment" and words[1].lower() == "texturefile":
             try:
-                image = decode_texture(companions.read(words[2]), words[2])
+                texture = decode_texture(companions.read(words[2]), words[2])
             except (AssetError, ValueError) as error:
                 notes.append(f"texture is unreadable ({error}); grey instead")
                 return Material(GREY_LINEAR, unreadable=True)
-            return Material(np.ones(3, np.float32), Texture(image))
+            return Material(np.ones(3, np.float32), texture)
     return None

@@ -198,6 +198,20 @@ def test_an_unreadable_texture_is_grey_with_a_warning(tmp_path, content):
     assert only_color(path) == [102, 102, 102]
 
 
+@pytest.mark.parametrize(
+    ("alpha", "seen"),
+    [({}, 2), ({"alphaMode": "MASK"}, 1), ({"alphaMode": "MASK", "alphaCutoff": 0.1}, 2),
+     ({"alphaMode": "BLEND"}, 1)],
+)  # fmt: skip
+def test_textures_cut_out_what_their_material_says(tmp_path, alpha, seen):
+    attributes = {"POSITION": TRIANGLE, "TEXCOORD_0": TRIANGLE[:, :2].copy()}
+    material = textured(png_uri([[[255, 0, 0, 255], [0, 0, 255, 100]]]))
+    material["materials"][0] |= alpha
+    tree, data = make_gltf(attributes, primitive={"material": 0}, **material)
+    path = write_glb(tmp_path / "a.glb", tree, data)
+    assert len(np.unique(colors_of(path), axis=0)) == seen
+
+
 def test_compressed_geometry_is_refused(tmp_path):
     tree, data = make_gltf(
         {"POSITION": TRIANGLE}, extensionsRequired=["KHR_draco_mesh_compression"]

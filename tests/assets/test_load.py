@@ -256,6 +256,11 @@ def test_vertices_that_are_not_finite(tmp_path, value):
         load_asset(tmp_path / "a.off", "y")
 
 
+def test_the_off_files_of_modelnet_lack_a_line_break(tmp_path):
+    (tmp_path / "a.off").write_text("OFF3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n")
+    assert load_asset(tmp_path / "a.off", "y").parts[0].triangles.shape == (1, 3, 3)
+
+
 def test_an_unknown_up_axis(tmp_path):
     with pytest.raises(AssetError, match="'y' or 'z'"):
         load_asset(tmp_path / "a.glb", "x")

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mixcon3d_jax.assets import contact_sheet, load_asset, render_views, sample_points
-from mixcon3d_jax.assets.asset import Asset, Cloud, Part
+from mixcon3d_jax.assets.asset import Asset, Cloud, Part, Texture
 from mixcon3d_jax.assets.cameras import (
     CAMERA_DISTANCE,
     OBJECT_EXTENT,
@@ -77,6 +77,17 @@ def test_nothing_is_cropped_or_black_at_any_size_and_place(size):
         drawn = view[(view != 255).any(axis=-1)]
         assert len(drawn) > 200
         assert drawn.min() > 30
+
+
+def test_rays_go_on_behind_the_holes_of_a_texture():
+    sheet = np.float32([[[0, -1, -1], [0, 1, -1], [0, 0, 1]]])
+    uv = np.zeros((1, 3, 2), np.float32)
+    hole = Texture(np.uint8([[[255, 0, 0]]]), solid=np.zeros((1, 1), bool))
+    red, green = (np.broadcast_to(np.float32(c), (1, 3, 3)) for c in ((1, 0, 0), (0, 1, 0)))
+    layers = [Part(sheet + np.float32([x, 0, 0]), red, uv, hole) for x in (0.2, 0.3, 0.4)]
+    view = render_views(Asset((*layers, Part(sheet, green))), 32)[8]
+    assert set(np.unique(hue(view))) == {-1, 1}
+    assert (hue(view) == 1).sum() > 50
 
 
 def test_both_sides_of_a_sheet_are_lit_alike():

@@ -63,6 +63,20 @@ def test_colors_come_from_the_texel_below_the_point():
     np.testing.assert_array_equal(colors[:, 1] == 255, points[:, 0] >= 0.5)
 
 
+def test_holes_of_a_texture_get_no_points():
+    image, uv = np.uint8([[[255, 0, 0], [0, 255, 0]]]), UNIT[..., :2].copy()
+    white = np.ones((1, 3, 3), np.float32)
+    leaf = Part(UNIT, white, uv, Texture(image, solid=np.array([[False, True]])))
+    points, colors, _ = sample_points(Asset((leaf,)), 500, np.random.default_rng(0))
+    assert len(points) == 500
+    assert (points[:, 0] >= 0.5).all()
+    # Solid: an eighth of one triangle and all of an equal one, so a fifth of the points.
+    _, colors, _ = sample_points(Asset((leaf, part(UNIT))), 9000, np.random.default_rng(0))
+    assert abs((colors[:, 0] == 0).mean() - 0.2) < 0.03
+    invisible = Part(UNIT, white, uv, Texture(image, solid=np.zeros((1, 2), bool)))
+    assert len(sample_points(Asset((invisible,)), 50, np.random.default_rng(0))[0]) == 50
+
+
 CLOUD = Cloud(
     np.arange(300, dtype=np.float32).reshape(100, 3),
     np.arange(300).reshape(100, 3).astype(np.uint8),
