@@ -1,0 +1,99 @@
+"""Top-k counts and accuracies on logits whose answers are known by construction."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mixcon3d_jax.metrics import accuracies, top_k_counts
+
+
+def counts(logits, labels, mask=None) -> dict[str, list[float]]:
+    labels = np.asarray(labels, np.int32)
+    mask = np.ones(labels.shape, bool) if mask is None else np.asarray(mask)
+    found = top_k_counts(jnp.asarray(logits, jnp.float32), jnp.asarray(labels), jnp.asarray(mask))
+    return {name: np.asarray(value).tolist() for name, value in found.items()}
+
+
+def with_rank(rank: int, label: int, classes: int = 8) -> list[float]:
+    """Logits in which exactly `rank` classes are ahead of the label."""
+    others = [index for index in range(classes) if index != label]
+    logits = np.zeros(classes)
+    logits[others[:rank]] = 2.0
+    logits[label] = 1.0
+    return logits.tolist()
+
+
+@pytest.mark.parametrize("label", [0, 3, 7])
+@pytest.mark.parametrize(("rank", "right"), [(0, "135"), (1, "35"), (2, "35"), (3, "5"), (4, "5"),
+                                             (5, ""), (7, "")])  # fmt: skip
+def test_ranks(rank, right, label):
+    found = counts([with_rank(rank, label)], [label])
+    only_label = [float(index == label) for index in range(8)]
+    for k in "135":
+        assert found[f"top{k}"] == (only_label if k in right else [0.0] * 8)
+    assert found["count"] == only_label
+
+
+@pytest.mark.parametrize(("label", "rank"), [(0, 0), (1, 1), (2, 2), (3, 3), (5, 5)])
+def test_among_equal_logits_the_first_index_wins(label, rank):
+    found = counts([[0.5] * 6], [label])
+    assert [sum(found[f"top{k}"]) for k in (1, 3, 5)] == [rank < 1, rank < 3, rank < 5]
+
+
+def test_a_constant_output_scores_chance():
+    found = counts(np.zeros((12, 6)), np.arange(12) % 6)
+    figures = accuracies({name: np.array(value) for name, value in found.items()})
+    assert figures["top1"] == pytest.approx(100 / 6)
+    assert figures["class_mean"] == pytest.approx(100 / 6)
+
+
+def test_masked_rows_count_nowhere():
+    logits = [with_rank(0, 2), with_rank(0, 2), with_rank(6, 1)]
+    found = counts(logits, [2, 2, 1], [True, False, True])
+    assert found["count"] == [0, 1, 1, 0, 0, 0, 0, 0]
+    assert found["top1"] == found["top5"] == [0, 0, 1, 0, 0, 0, 0, 0]
+    assert counts(logits, [2, 2, 1], [False] * 3)["count"] == [0] * 8
+
+
+def test_fewer_classes_than_k():
+    found = counts([[0.0, 1.0]], [0])
+    assert [sum(found[f"top{k}"]) for k in (1, 3, 5)] == [0, 1, 1]
+
+
+def test_accuracies_over_rows_and_over_classes():
+    # Three of four right in the first class, none of one in the second; the third has no rows.
+    found = accuracies(
+        {
+            "top1": np.array([3, 0, 0]),
+            "top3": np.array([4, 0, 0]),
+            "top5": np.array([4, 1, 0]),
+            "count": np.array([4, 1, 0]),
+        }
+    )
+    assert found == pytest.approx(
+        {"top1": 60.0, "top3": 80.0, "top5": 100.0, "class_mean": 37.5, "count": 5}
+    )
+
+
+def test_sums_of_parts_are_the_whole():
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(size=(30, 7)), rng.integers(0, 7, 30)
+    whole = counts(logits, labels)
+    parts = [counts(logits[part], labels[part]) for part in (slice(0, 11), slice(11, 30))]
+    for name, value in whole.items():
+        assert np.add(parts[0][name], parts[1][name]).tolist() == value
+
+
+def test_against_a_plain_sort():
+    rng = np.random.default_rng(1)
+    logits, labels = rng.normal(size=(200, 9)).astype(np.float32), rng.integers(0, 9, 200)
+    order = np.argsort(-logits, axis=1)
+    found = counts(logits, labels)
+    for k in (1, 3, 5):
+        assert sum(found[f"top{k}"]) == (order[:, :k] == labels[:, None]).any(axis=1).sum()
+
+
+def test_nothing_counted_is_an_error():
+    zeros = {name: np.zeros(3) for name in ("top1", "top3", "top5", "count")}
+    with pytest.raises(ValueError, match="no rows"):
+        accuracies(zeros)
