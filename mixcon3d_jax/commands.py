@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from mixcon3d_jax.errors import InputError, exit_on_input_error
-from mixcon3d_jax.sharding import make_mesh
+from mixcon3d_jax.sharding import make_mesh, use_virtual_cpu_devices
 
 
 def run(
@@ -34,13 +34,17 @@ def _parse_flags(argv: list[str], before_parsing: Callable[[list[str]], None]) -
     try:
         before_parsing(argv)
         rest = flags.FLAGS(argv)
+        flags.FLAGS.config.to_dict()  # a config file that can't be loaded fails when it is used
     except (AttributeError, KeyError) as error:  # ml_collections' way to refuse an unknown key
         reason = str(error).strip("'\"").replace("\\'", "'").replace("\\n", ". ")
         raise InputError(
             f"the config has no such key: {reason} (see configs/base.py for all keys)"
         ) from error
-    except (flags.Error, FileNotFoundError) as error:
+    except flags.Error as error:
         raise InputError(f"{error} (see --help)") from error
+    except OSError as error:
+        reason = " ".join(str(error).split("Attempted")[-1].split())
+        raise InputError(f"the config file can't be loaded: {reason}; correct --config") from error
     if len(rest) > 1:
         raise InputError(f"unexpected argument {rest[1]!r}; flags are written --name=value")
     return rest
@@ -49,7 +53,7 @@ def _parse_flags(argv: list[str], before_parsing: Callable[[list[str]], None]) -
 def start_devices(config: ConfigDict) -> Mesh:
     """Makes the config's mesh; the first thing in a command that touches a device."""
     if config.virtual_cpu_devices:
-        jax.config.update("jax_num_cpu_devices", config.virtual_cpu_devices)
+        use_virtual_cpu_devices(config.virtual_cpu_devices)
     mesh = make_mesh(config.mesh.replica, config.mesh.data, config.mesh.fsdp)
     if jax.process_index() == 0:
         kinds = {device.device_kind for device in mesh.devices.flat}

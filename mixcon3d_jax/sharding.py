@@ -1,5 +1,6 @@
 """The mesh, and the one table that says where every array of the training state lives."""
 
+import os
 import re
 from typing import Any
 
@@ -26,6 +27,14 @@ RULES: tuple[tuple[str, P], ...] = (
 
 class MeshError(InputError):
     """The mesh does not fit the devices, or the batch does not fit the mesh."""
+
+
+def use_virtual_cpu_devices(count: int) -> None:
+    """Makes the CPU look like `count` devices; to be called before any device is touched."""
+    # More devices than cores: one of them may well come minutes late to a collective.
+    patience = " --xla_cpu_collective_call_terminate_timeout_seconds=1200"
+    os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + patience
+    jax.config.update("jax_num_cpu_devices", count)
 
 
 def make_mesh(replica: int, data: int, fsdp: int, devices: list[Any] | None = None) -> Mesh:

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-import jax
 import pytest
 
-jax.config.update("jax_num_cpu_devices", 8)
+from mixcon3d_jax.sharding import use_virtual_cpu_devices
+
+use_virtual_cpu_devices(8)
 
 _SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -49,9 +49,8 @@ def train(config: ConfigDict, workdir: Path, mesh: Mesh, evaluate: Evaluate) -> 
     source = open_split(data.path, data.split)
     if data.shuffle_targets:
         source = ShuffledTargets(source, config.seed)
-    claim_workdir(workdir, config)
-
     step_config = run_config.step_config(config, len(source))
+    claim_workdir(workdir, config)
     total = step_config.optimizer.total_steps
     optimizer = make_optimizer(step_config.optimizer)
     abstract = abstract_state(step_config.model, optimizer, mesh)

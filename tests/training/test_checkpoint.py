@@ -1,0 +1,134 @@
+import json
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from mixcon3d_jax.sharding import make_mesh
+from mixcon3d_jax.training import run_config
+from mixcon3d_jax.training.checkpoint import (
+    CheckpointError,
+    Checkpoints,
+    claim_workdir,
+    read_config,
+)
+from mixcon3d_jax.training.optimizer import make_optimizer
+from mixcon3d_jax.training.state import abstract_state, initial_state
+from tests.generated import small_config
+
+
+def optimizer_of(config):
+    return make_optimizer(run_config.step_config(config, 64).optimizer)
+
+
+def state_on(mesh, config):
+    return initial_state(run_config.model_config(config), optimizer_of(config), mesh, seed=1)
+
+
+@pytest.fixture(scope="module")
+def config():
+    return small_config("nowhere")
+
+
+def test_a_state_comes_back_bit_for_bit_on_another_mesh(tmp_path, config):
+    state = state_on(make_mesh(1, 4, 2), config)
+    with Checkpoints(tmp_path, keep=2) as checkpoints:
+        checkpoints.save(state, {"clip_id": "x"})
+    for sizes in [(1, 8, 1), (1, 1, 1)]:
+        mesh = make_mesh(*sizes, jax.devices()[: int(np.prod(sizes))])
+        abstract = abstract_state(run_config.model_config(config), optimizer_of(config), mesh)
+        with Checkpoints(tmp_path, keep=2) as checkpoints:
+            restored = checkpoints.restore(abstract)
+            assert checkpoints.meta() == {"clip_id": "x"}
+        for ours, theirs in zip(jax.tree.leaves(restored), jax.tree.leaves(state), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def test_no_checkpoint_and_unknown_steps_are_named(tmp_path, config):
+    mesh = make_mesh(1, -1, 1)
+    state = state_on(mesh, config)
+    with Checkpoints(tmp_path, keep=2) as checkpoints:
+        with pytest.raises(CheckpointError, match="holds no finished checkpoint"):
+            checkpoints.restore(state)
+        checkpoints.save(state, {})
+        checkpoints.wait()
+        with pytest.raises(CheckpointError, match="no step 7; it has 0"):
+            checkpoints.restore(state, step=7)
+
+
+def test_a_model_of_other_shapes_is_refused(tmp_path, config):
+    mesh = make_mesh(1, -1, 1)
+    with Checkpoints(tmp_path, keep=2) as checkpoints:
+        checkpoints.save(state_on(mesh, config), {})
+    other = small_config("nowhere")
+    other.model.encoder.dim = 48
+    abstract = abstract_state(run_config.model_config(other), optimizer_of(other), mesh)
+    with (
+        Checkpoints(tmp_path, keep=2) as checkpoints,
+        pytest.raises(CheckpointError, match="does not fit this config's model"),
+    ):
+        checkpoints.restore(abstract)
+
+
+def test_a_workdir_of_another_config_is_refused_with_the_keys(tmp_path, config):
+    claim_workdir(tmp_path, config)
+    claim_workdir(tmp_path, config)
+    other = small_config("elsewhere")  # where the data lies is free to change
+    other.log.every_steps = 99
+    claim_workdir(tmp_path, other)
+    other.optim.learning_rate = 0.5
+    with pytest.raises(CheckpointError, match=r"config\.optim\.learning_rate: 0\.003 there, 0\.5"):
+        claim_workdir(tmp_path, other)
+    assert read_config(tmp_path).optim.learning_rate == 0.003
+
+
+def test_a_folder_that_is_no_workdir_is_named(tmp_path):
+    with pytest.raises(CheckpointError, match="is not a workdir"):
+        read_config(tmp_path)
+
+
+# A file-size limit makes writes fail as a full disk does, without root or a disk of one's own.
+FULL_DISK = """
+import resource, signal, sys
+import jax
+jax.config.update("jax_num_cpu_devices", 1)
+from mixcon3d_jax.errors import exit_on_input_error
+from mixcon3d_jax.training.checkpoint import Checkpoints
+from tests.training.test_checkpoint import make_mesh, small_config, state_on
+
+@exit_on_input_error
+def main():
+    state = state_on(make_mesh(1, 1, 1), small_config("nowhere"))
+    with Checkpoints(sys.argv[1], keep=3) as checkpoints:
+        checkpoints.save(state, {})
+        checkpoints.wait()
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
+        checkpoints.save(state.replace(step=state.step + 5), {})
+        checkpoints.wait()
+
+main()
+"""
+
+
+def test_a_failed_save_is_loud_and_keeps_the_earlier_one(tmp_path, config):
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(tmp_path)], capture_output=True, text=True
+    )
+    assert done.returncode == 2, done.stderr
+    assert "could not save a checkpoint" in done.stderr
+    assert "earlier ones are whole" in done.stderr
+    with Checkpoints(tmp_path, keep=3) as checkpoints:
+        assert checkpoints.latest_step() == 0
+        mesh = make_mesh(1, 1, 1, jax.devices()[:1])
+        checkpoints.restore(
+            abstract_state(run_config.model_config(config), optimizer_of(config), mesh)
+        )
+
+
+def test_a_damaged_config_file_is_not_taken_for_another_config(tmp_path, config):
+    claim_workdir(tmp_path, config)
+    stored = json.loads((tmp_path / "config.json").read_text())
+    assert stored == config.to_dict()

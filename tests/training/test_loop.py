@@ -1,0 +1,104 @@
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from mixcon3d_jax.data.schema import SchemaError
+from mixcon3d_jax.evaluation.run import evaluate_state
+from mixcon3d_jax.sharding import make_mesh
+from mixcon3d_jax.training.loop import train
+from tests.generated import make_dataset, small_config
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return make_dataset(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def mesh():
+    return make_mesh(1, 1, 2, jax.devices()[:2])
+
+
+def run(config, workdir, mesh):
+    return train(config, workdir, mesh, lambda state: evaluate_state(config, workdir, mesh, state))
+
+
+@pytest.fixture(scope="module")
+def finished(data, mesh, tmp_path_factory):
+    """A whole run: its workdir and final state."""
+    workdir = tmp_path_factory.mktemp("finished")
+    config = small_config(data)
+    config.optim.epochs = 15.0
+    return workdir, run(config, workdir, mesh)
+
+
+class KilledError(Exception):
+    """Stands for the end of a process in the middle of a run."""
+
+
+def test_shapes_whose_form_says_their_class_are_classified(finished):
+    figures = json.loads((finished[0] / "eval" / "60.json").read_text())
+    for which in ("ema", "raw"):
+        assert figures[f"{which}/held_out/point/count"] == 24
+        # 4 classes; ball and shell look alike to a hasty model, chance is 25.
+        assert figures[f"{which}/held_out/point/top1"] > 60
+        assert figures[f"{which}/held_out/sum/top1"] > 90
+    assert set(key.split("/")[2] for key in figures) == {
+        "point", "image", "image_multiview", "fused", "fused_multiview", "sum",
+    }  # fmt: skip
+
+
+def test_a_run_leaves_metrics_curves_and_checkpoints(finished):
+    workdir, _ = finished
+    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == list(range(4, 61, 4))
+    assert rows[-1]["loss"] < rows[0]["loss"]
+    assert (workdir / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert (workdir / "checkpoints" / "60").is_dir()
+
+
+def test_an_interrupted_run_ends_with_the_same_bits(data, mesh, finished, tmp_path):
+    config = small_config(data)
+    config.optim.epochs = 15.0
+    config.eval.every_steps = 20
+
+    def interrupt(state):
+        raise KilledError
+
+    with pytest.raises(KilledError):
+        train(config, tmp_path, mesh, interrupt)
+    config.eval.every_steps = 0
+    state = run(config, tmp_path, mesh)
+    for ours, theirs in zip(jax.tree.leaves(state), jax.tree.leaves(finished[1]), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    steps = [json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").open()]
+    assert steps == sorted(set(steps))
+    assert steps[-1] == 60
+
+
+def test_a_finished_run_is_only_evaluated_again(data, mesh, finished):
+    workdir, state = finished
+    config = small_config(data)
+    config.optim.epochs = 15.0
+    again = run(config, workdir, mesh)
+    for ours, theirs in zip(jax.tree.leaves(again), jax.tree.leaves(state), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_shuffled_targets_teach_nothing_about_shapes(data, mesh, tmp_path):
+    config = small_config(data)
+    config.optim.epochs = 15.0
+    config.data.shuffle_targets = True
+    run(config, tmp_path, mesh)
+    figures = json.loads((tmp_path / "eval" / "60.json").read_text())
+    assert figures["ema/held_out/point/top1"] < 55
+
+
+def test_data_of_another_clip_is_refused_with_both_names(data, mesh, tmp_path):
+    config = small_config(data)
+    config.clip.id = "another-clip"
+    with pytest.raises(SchemaError, match=r"generated-clip.*another-clip"):
+        run(config, tmp_path, mesh)
+    assert not list(tmp_path.iterdir())
