@@ -12,33 +12,46 @@ class WeightsError(InputError):
     """A weight's name or shape is not one that the model has."""
 
 
-# Group of a released checkpoint, name in it  <->  path here.  `{}` stands for a block's number and
-# for a layer's parameters.  The first match wins.
-_MODULES: tuple[tuple[str, str, str], ...] = (
-    ("state_dict", "ppat.cls_token", "encoder/cls_token"),
-    ("state_dict", "ppat.sa.mlp_convs.{}", "encoder/set_abstraction/convs/{}"),
-    ("state_dict", "ppat.sa.mlp_bns.{}", "encoder/set_abstraction/norms/{}"),
-    ("state_dict", "ppat.lift.0", "encoder/lift"),
-    ("state_dict", "ppat.lift.2", "encoder/lift_norm"),
-    ("state_dict", "ppat.transformer.layers.{}.0.norm", "encoder/blocks/{}/attention_norm"),
-    ("state_dict", "ppat.transformer.layers.{}.0.fn.to_qkv", "encoder/blocks/{}/attention/qkv"),
-    ("state_dict", "ppat.transformer.layers.{}.0.fn.to_out.0", "encoder/blocks/{}/attention/out"),
-    ("state_dict", "ppat.transformer.layers.{}.1.norm", "encoder/blocks/{}/mlp_norm"),
-    ("state_dict", "ppat.transformer.layers.{}.1.fn.net.0", "encoder/blocks/{}/fc1"),
-    ("state_dict", "ppat.transformer.layers.{}.1.fn.net.3", "encoder/blocks/{}/fc2"),
-    ("state_dict", "proj", "encoder/proj"),
-    ("text_proj", "", "text_proj"),
-    ("image_proj", "", "image_proj"),
-    ("multi_view_proj", "", "multi_view_proj"),
-    ("pc_img_proj", "", "fusion"),
-    ("text_logit_scale", "logit_scale", "logit_scales/point_text"),
-    ("image_logit_scale", "logit_scale", "logit_scales/point_image"),
-    ("img_text_logit_scale", "logit_scale", "logit_scales/image_text"),
-    ("pc_img_to_text_logit_scale", "logit_scale", "logit_scales/fused_text"),
+# What a module's arrays are called there and here, after the module's own name.
+_DENSE = {"weight": "kernel", "bias": "bias"}
+_NORM = {"weight": "scale", "bias": "bias"}
+_LEAVES: dict[str, dict[str, str]] = {
+    "array": {"": ""},
+    "kernel": {"weight": "kernel"},
+    "dense": _DENSE,
+    "layer_norm": _NORM,
+    "batch_norm": _NORM | {"running_mean": "mean", "running_var": "var"},
+    # One layer, or a `Sequential` of layer, GELU, layer.
+    "head": _DENSE
+    | {f"0.{theirs}": f"fc1/{ours}" for theirs, ours in _DENSE.items()}
+    | {f"2.{theirs}": f"fc2/{ours}" for theirs, ours in _DENSE.items()},
+}
+
+# Group of a released checkpoint, module in it  <->  path here, and which arrays it has.  `{}`
+# stands for a number.
+_BLOCK = "ppat.transformer.layers.{}"
+_MODULES: tuple[tuple[str, str, str, str], ...] = (
+    ("state_dict", "ppat.cls_token", "encoder/cls_token", "array"),
+    ("state_dict", "ppat.sa.mlp_convs.{}", "encoder/set_abstraction/convs/{}", "dense"),
+    ("state_dict", "ppat.sa.mlp_bns.{}", "encoder/set_abstraction/norms/{}", "batch_norm"),
+    ("state_dict", "ppat.lift.0", "encoder/lift", "dense"),
+    ("state_dict", "ppat.lift.2", "encoder/lift_norm", "layer_norm"),
+    ("state_dict", f"{_BLOCK}.0.norm", "encoder/blocks/{}/attention_norm", "layer_norm"),
+    ("state_dict", f"{_BLOCK}.0.fn.to_qkv", "encoder/blocks/{}/attention/qkv", "kernel"),
+    ("state_dict", f"{_BLOCK}.0.fn.to_out.0", "encoder/blocks/{}/attention/out", "dense"),
+    ("state_dict", f"{_BLOCK}.1.norm", "encoder/blocks/{}/mlp_norm", "layer_norm"),
+    ("state_dict", f"{_BLOCK}.1.fn.net.0", "encoder/blocks/{}/fc1", "dense"),
+    ("state_dict", f"{_BLOCK}.1.fn.net.3", "encoder/blocks/{}/fc2", "dense"),
+    ("state_dict", "proj", "encoder/proj", "dense"),
+    ("text_proj", "", "text_proj", "head"),
+    ("image_proj", "", "image_proj", "head"),
+    ("multi_view_proj", "", "multi_view_proj", "dense"),
+    ("pc_img_proj", "", "fusion", "head"),
+    ("text_logit_scale", "logit_scale", "logit_scales/point_text", "array"),
+    ("image_logit_scale", "logit_scale", "logit_scales/point_image", "array"),
+    ("img_text_logit_scale", "logit_scale", "logit_scales/image_text", "array"),
+    ("pc_img_to_text_logit_scale", "logit_scale", "logit_scales/fused_text", "array"),
 )
-# A head of two layers is a `Sequential` there: layer, GELU, layer.
-_MLP_LAYERS = {"0": "fc1", "2": "fc2"}
-_STATISTICS = {"running_mean": "mean", "running_var": "var"}
 
 
 def from_pytorch(group: str, name: str) -> str:
@@ -47,23 +60,14 @@ def from_pytorch(group: str, name: str) -> str:
     Raises:
       WeightsError: if the table does not know it.
     """
-    for known_group, theirs, ours in _MODULES:
+    for known_group, module, path, kind in _MODULES:
         if group != known_group:
             continue
-        pattern = re.escape(theirs).replace(r"\{\}", r"(\d+)")
-        match = re.fullmatch(pattern + r"(?:^|\.|$)(?P<leaf>.*)", name)
-        if match is None:
-            continue
-        path = ours.format(*(match.groups()[: theirs.count("{}")]))
-        leaf = match["leaf"]
-        if theirs == "" and (layer := re.fullmatch(r"(0|2)\.(weight|bias)", leaf)):
-            path, leaf = f"{path}/{_MLP_LAYERS[layer[1]]}", layer[2]
-        if leaf == "":
-            return path
-        if leaf == "weight":
-            leaf = "scale" if path.endswith("norm") or "/norms/" in path else "kernel"
-        if leaf in ("kernel", "scale", "bias") or leaf in _STATISTICS:
-            return f"{path}/{_STATISTICS.get(leaf, leaf)}"
+        for theirs, ours in _LEAVES[kind].items():
+            known_name = ".".join(filter(None, (module, theirs)))
+            match = re.fullmatch(re.escape(known_name).replace(r"\{\}", r"(\d+)"), name)
+            if match:
+                return "/".join(filter(None, (path.format(*match.groups()), ours)))
     raise WeightsError(f"no weight of this model is called {group}/{name} in PyTorch")
 
 
