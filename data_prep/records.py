@@ -11,7 +11,6 @@ from data_prep.embedding import embed_prompts, embed_texts, embed_views
 from data_prep.manifest import Entry
 from data_prep.prepare_asset import Outcome, PrepareOptions, read_prepared
 from data_prep.prompts import class_phrase
-from data_prep.storage import report_full_disk
 from mixcon3d_jax.assets import NUM_VIEWS
 from mixcon3d_jax.data.schema import DatasetCard, Record, Text
 from mixcon3d_jax.data.writer import write_dataset
@@ -55,7 +54,7 @@ def write_records(
     renumber them.
 
     Raises:
-      DiskFullError: when there is no room.
+      InputError: when the disk is full; finished work is kept.
     """
     assets = [
         (entry.id, outcome.fingerprint) for entry, outcome in zip(entries, outcomes, strict=True)
@@ -83,8 +82,7 @@ def write_records(
         split: _records(work, _mixed(good, split, prepare_options.seed), embeddings, options)
         for split in sorted({entry.split for entry in good})
     }
-    with report_full_disk(output):
-        return write_dataset(output, card, splits, np.stack([prompt_avgs[p] for p in phrases]))
+    return write_dataset(output, card, splits, np.stack([prompt_avgs[p] for p in phrases]))
 
 
 def _mixed(entries: Sequence[Entry], split: str, seed: int) -> list[Entry]:

@@ -4,8 +4,6 @@ import errno
 import os
 import shutil
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from mixcon3d_jax.errors import InputError
@@ -29,36 +27,23 @@ def write_whole(path: Path, data: bytes) -> None:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with report_full_disk(path, len(data)):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(data)
-            temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-@contextmanager
-def report_full_disk(path: Path, needed: int | None = None) -> Iterator[None]:
-    """Turns the OSError of a full disk into a message that says what was kept and what to do.
-
-    Args:
-      path: the file or folder that is written.
-      needed: how many bytes it takes, if known.
-    """
-    try:
-        yield
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(data)
+        temporary.replace(path)
     except OSError as error:
         if error.errno not in _NO_SPACE:
             raise
-        size = f"{needed / 1e6:.3f} MB for it" if needed else f"{error}"
         raise DiskFullError(
-            f"{error.filename or path}: the disk is full ({size}; {_free(path)} MB free). Finished "
-            "work is kept: make room and run the same command again, it continues from there"
+            f"{path}: the disk is full ({len(data) / 1e6:.3f} MB for it; {_free(path):.3f} MB "
+            "free). Finished work is kept: make room and run the same command again, it continues "
+            "from there"
         ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
-def _free(path: Path) -> str:
+def _free(path: Path) -> float:
+    """Megabytes free where `path` would lie."""
     while not path.exists():
         path = path.parent
-    return f"{shutil.disk_usage(path).free / 1e6:.3f}"
+    return shutil.disk_usage(path).free / 1e6

@@ -62,7 +62,9 @@ def load_asset(path: Path, up_axis: UpAxis) -> Asset:
     if path.stat().st_size == 0:
         raise AssetError(f"{path}: the file is empty; copy or export it again")
     try:
-        asset = reader(path)
+        # What overflows float32 becomes infinite, which is reported below.
+        with np.errstate(over="ignore", invalid="ignore"):
+            asset = reader(path)
     except AssetError:
         raise
     except Exception as error:  # Parsers raise every kind of exception on broken files.

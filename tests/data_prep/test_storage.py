@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from data_prep.storage import DiskFullError, report_full_disk, write_whole
+from data_prep.storage import DiskFullError, write_whole
 
 
 def test_a_file_is_replaced_whole_and_nothing_else_is_left(tmp_path):
@@ -33,14 +33,16 @@ def test_a_real_limit_on_writing_is_reported_and_keeps_the_old_file(tmp_path):
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
-def test_full_disks_met_by_others_name_their_file(tmp_path, number):
-    with (
-        pytest.raises(DiskFullError, match=r"shard-00.*7 MB are needed.*Finished work is kept"),
-        report_full_disk(tmp_path),
-    ):
-        raise OSError(number, "7 MB are needed", str(tmp_path / "shard-00"))
+def test_a_full_disk_while_making_the_folder(tmp_path, monkeypatch, number):
+    def refuse(*_, **__):
+        raise OSError(number, "no")
+
+    monkeypatch.setattr("pathlib.Path.mkdir", refuse)
+    with pytest.raises(DiskFullError, match=r"a\.bin: the disk is full.*Finished work is kept"):
+        write_whole(tmp_path / "new" / "a.bin", b"data")
 
 
 def test_other_errors_stay_what_they_are(tmp_path):
-    with pytest.raises(PermissionError), report_full_disk(tmp_path):
-        raise PermissionError(errno.EACCES, "no")
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError):
+        write_whole(tmp_path / "file" / "a" / "b.bin", b"data")
