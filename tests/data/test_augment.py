@@ -205,6 +205,25 @@ def test_half_of_the_clouds_turn_grey_as_a_whole():
     np.testing.assert_array_equal(moved, points.astype(np.float32))
 
 
+def test_no_random_number_serves_twice():
+    cloud = np.zeros((200, 3))
+    cloud[1:, 0] = 1
+    everything = dataclasses.asdict(AugmentConfig(angle_sigma=0.0))
+    moved, colored = run(repeated(cloud), **everything)
+    dropped = (moved == moved[:, :1]).all(axis=-1)
+    # At most 7 in 8 points are dropped: one of the others shows scale and turn.
+    kept = moved[np.arange(CLOUDS), np.argmin(dropped, axis=1)] - moved[:, 0]
+    drawn = {
+        "dropout": dropped.mean(axis=1),
+        "scale": np.linalg.norm(kept, axis=1),
+        "turn": np.arctan2(kept[:, 1], kept[:, 0]) % (2 * np.pi),
+        "shift": moved[:, 0, 2],
+        "grey": (colored[:, 0, 0] == np.float32(GREY)).astype(float),
+    }
+    correlation = np.corrcoef(list(drawn.values())) - np.eye(len(drawn))
+    assert np.abs(correlation).max() < 5 / np.sqrt(CLOUDS)
+
+
 def test_colors_stay_with_their_points():
     points, colors = random_clouds()
     everything = dataclasses.asdict(AugmentConfig(grey_probability=0.0))

@@ -204,3 +204,11 @@ def test_evaluation_samples_do_not_depend_on_batch_size_and_devices(batch, devic
 def test_evaluation_draws_follow_from_its_seed():
     assert_equal(evaluate(4), evaluate(4))
     assert not np.array_equal(evaluate(4)[0]["points"], evaluate(4, seed=1)[0]["points"])
+
+
+def test_evaluation_draws_anew_for_every_record():
+    # Equal records, each point with a colour of its own: the colours tell which points are drawn.
+    same = {**SOURCE[0], "colors": np.arange(36, dtype=np.uint8).reshape(12, 3)}
+    batches = evaluation_batches([same] * COUNT, np.zeros(COUNT), CONFIG, COUNT, sharding())
+    colors = np.asarray(next(batches)["colors"])
+    assert len({sample.tobytes() for sample in colors}) == COUNT
