@@ -52,6 +52,8 @@ def prepare(output: Path) -> Path:
             f"--name={NAME}",
             "--clip=small",
             "--up-axis=y",
+            # Templates for every text would take longer than the training.
+            "--no-prompt-texts",
         )
     return data
 

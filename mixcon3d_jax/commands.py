@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-from absl import app, flags
+from absl import app, flags, logging
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
@@ -23,6 +23,9 @@ def run(
       main: of the command.
       before_parsing: called with the arguments before they are parsed, to define further flags.
     """
+
+    # Libraries report every file of a checkpoint at level INFO.
+    logging.set_verbosity(logging.WARNING)
 
     def parse(argv: list[str]) -> list[str]:
         return _parse_flags(argv, before_parsing)

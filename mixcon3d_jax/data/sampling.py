@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float
 
-from mixcon3d_jax.data.schema import EMBEDDING_KINDS, TEXT_SOURCES, decode_points
+from mixcon3d_jax.data.schema import EMBEDDING_KINDS, TEXT_SOURCES
 
 Sample = dict[str, np.ndarray]
 
@@ -51,11 +51,12 @@ def sample_points(
     Drawn without replacement, or with it where the record has too few.  The y and z coordinates are
     exchanged: a mirror, kept so that released weights mean the same.
     """
-    points = decode_points(example)
+    # Normalised below, so neither the stored origin nor the stored unit matters.
+    points = example["points"]
     index = rng.permutation(len(points))[:num_points]
     if len(index) < num_points:
         index = rng.integers(len(points), size=num_points)
-    points = normalize_cloud(points[index][:, [0, 2, 1]])
+    points = normalize_cloud(points[index][:, [0, 2, 1]].astype(np.float32))
     return points, example["colors"][index].astype(np.float32) / np.float32(255)
 
 
