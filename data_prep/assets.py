@@ -7,7 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from data_prep.manifest import read_manifest
+from data_prep.manifest import hold_out, read_manifest
 from data_prep.prepare_asset import PrepareOptions
 from data_prep.report import print_report, write_report
 from data_prep.sheets import write_contact_sheets
@@ -55,6 +55,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=0, help="of all that is random (default: %(default)s)")
     add("--max-failures", type=int, default=0, help="assets that may fail (default: %(default)s)")
     add(
+        "--test-fraction",
+        type=_fraction,
+        help="share of each class to hold out as the split 'test', where the manifest names none",
+    )
+    add(
         "--prompt-texts",
         action=argparse.BooleanOptionalAction,
         default=True,
@@ -78,6 +83,8 @@ def main(arguments: list[str] | None = None) -> int:
 
     args = _parser().parse_args(arguments)
     entries = read_manifest(args.manifest)
+    if args.test_fraction is not None:
+        entries = hold_out(entries, args.test_fraction, args.seed)
     name = args.name or _identifier(args.manifest.resolve().parent.name)
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise InputError(
@@ -117,6 +124,12 @@ def _positive(text: str) -> int:
     if int(text) < 1:
         raise argparse.ArgumentTypeError("must be 1 or more")
     return int(text)
+
+
+def _fraction(text: str) -> float:
+    if not 0 < float(text) < 1:
+        raise argparse.ArgumentTypeError("must be between 0 and 1")
+    return float(text)
 
 
 def _identifier(folder: str) -> str:

@@ -1,10 +1,12 @@
 """Manifests: the list of a folder's assets."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from mixcon3d_jax.errors import InputError
 
@@ -66,6 +68,26 @@ def read_manifest(path: Path) -> list[Entry]:
             )
         first[entry.id] = number
     return read
+
+
+def hold_out(entries: Sequence[Entry], fraction: float, seed: int) -> list[Entry]:
+    """The entries with a random `fraction` of each class, at least one, in the split "test".
+
+    Raises:
+      ManifestError: when the manifest names splits itself.
+    """
+    named = sorted({entry.split for entry in entries} - {"train"})
+    if named:
+        raise ManifestError(
+            f"the manifest names the split '{named[0]}' itself; leave out --test-fraction"
+        )
+    test = set()
+    for class_name in sorted({entry.class_name for entry in entries}):
+        ids = sorted(entry.id for entry in entries if entry.class_name == class_name)
+        count = max(1, round(len(ids) * fraction))
+        rng = np.random.default_rng([seed, *class_name.encode()])
+        test.update(rng.choice(ids, size=count, replace=False))
+    return [replace(entry, split="test") if entry.id in test else entry for entry in entries]
 
 
 def _entry(manifest: Path, number: int, entry: Any) -> Entry:

@@ -1,8 +1,9 @@
 import json
+from pathlib import Path
 
 import pytest
 
-from data_prep.manifest import Entry, ManifestError, read_manifest
+from data_prep.manifest import Entry, ManifestError, hold_out, read_manifest
 
 GOOD = {"path": "a/b.glb", "class": "chair", "text": "a chair"}
 
@@ -69,3 +70,26 @@ def test_the_real_manifest_is_read(real_assets):
     entries = read_manifest(real_assets / "manifest.json")
     assert len(entries) == 289
     assert all(entry.path.is_file() for entry in entries)
+
+
+def entries(**counts):
+    return [
+        Entry(f"{name}{i}", Path(f"{name}{i}.glb"), name, name)
+        for name, count in counts.items()
+        for i in range(count)
+    ]
+
+
+def test_a_fifth_of_each_class_is_held_out():
+    held = [entry for entry in hold_out(entries(a=10, b=6, c=1), 0.2, 0) if entry.split == "test"]
+    assert [entry.class_name for entry in held] == ["a", "a", "b", "c"]
+    assert hold_out(entries(a=10), 0.2, 0) == hold_out(entries(a=10), 0.2, 0)
+    assert hold_out(entries(a=10), 0.2, 0) != hold_out(entries(a=10), 0.2, 1)
+    # A class's own draw does not depend on the others.
+    assert hold_out(entries(a=10, b=6), 0.2, 0)[:10] == hold_out(entries(a=10), 0.2, 0)
+
+
+def test_splits_of_the_manifest_are_not_overruled():
+    named = [*entries(a=3), Entry("x", Path("x.glb"), "a", "a", split="valid")]
+    with pytest.raises(ManifestError, match="names the split 'valid' itself"):
+        hold_out(named, 0.2, 0)
