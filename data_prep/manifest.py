@@ -71,7 +71,9 @@ def read_manifest(path: Path) -> list[Entry]:
 
 
 def hold_out(entries: Sequence[Entry], fraction: float, seed: int) -> list[Entry]:
-    """The entries with a random `fraction` of each class, at least one, in the split "test".
+    """The entries with a random `fraction` of each class in the split "test".
+
+    At least one asset of a class is held out, and at least one is left to train on.
 
     Raises:
       ManifestError: when the manifest names splits itself.
@@ -84,7 +86,7 @@ def hold_out(entries: Sequence[Entry], fraction: float, seed: int) -> list[Entry
     test = set()
     for class_name in sorted({entry.class_name for entry in entries}):
         ids = sorted(entry.id for entry in entries if entry.class_name == class_name)
-        count = max(1, round(len(ids) * fraction))
+        count = min(max(round(len(ids) * fraction), 1), len(ids) - 1)
         rng = np.random.default_rng([seed, *class_name.encode()])
         test.update(rng.choice(ids, size=count, replace=False))
     return [replace(entry, split="test") if entry.id in test else entry for entry in entries]
