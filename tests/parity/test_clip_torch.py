@@ -5,7 +5,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from transformers import AutoTokenizer, CLIPImageProcessorPil, CLIPModel  # noqa: E402
+
 from mixcon3d_jax.models.clip_config import read_config  # noqa: E402
+from mixcon3d_jax.models.clip_folder import ClipFolder, small_clip_folder  # noqa: E402
 from mixcon3d_jax.models.clip_weights import load_clip  # noqa: E402
 from tests.parity.make_clip_reference import (  # noqa: E402
     embeddings,
@@ -32,3 +35,21 @@ def test_towers_equal_pytorch(tmp_path, activation, eos_id, shards):
     np.testing.assert_allclose(
         clip.vision(pixels.transpose(0, 2, 3, 1)), image, atol=TOLERANCE, rtol=0
     )
+
+
+def test_the_shipped_folder_is_a_clip_to_transformers_too():
+    folder = small_clip_folder()
+    texts = ["a red chair", "A lamp; with 2 arms!", "été 椅", "a very long text " * 20]
+    images = list(np.random.default_rng(0).integers(0, 256, (3, 80, 96, 3), np.uint8))
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    ids = tokenizer(texts, padding=True, truncation=True, return_tensors="np")["input_ids"]
+    processor = CLIPImageProcessorPil.from_pretrained(folder)
+    pixels = processor(images, input_data_format="channels_last", return_tensors="np")
+    model = CLIPModel.from_pretrained(folder, dtype=torch.float32).eval()
+    expected = embeddings(model, ids, pixels["pixel_values"])
+
+    clip = ClipFolder.load(folder)
+    found = clip.embed_texts(texts), clip.embed_images(images)
+    for ours, theirs in zip(found, expected, strict=True):
+        theirs = theirs / np.linalg.norm(theirs, axis=1, keepdims=True)
+        np.testing.assert_allclose(ours, theirs, atol=TOLERANCE, rtol=0)
