@@ -23,7 +23,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.clip.embedding_size = 1280
 
     config.data = ml_collections.ConfigDict()
-    # Folder of a prepared data set, and the split to train on.
+    # Folder of a prepared data set (needed), and the split to train on.
     config.data.path = ""
     config.data.split = "train"
     # Points a cloud.
@@ -81,6 +81,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.optim.batch_size = 2048  # global
     config.optim.epochs = 200.0
     config.optim.warmup_epochs = 10.0
+    # The paper's rate is 1e-3 for every 256 of the batch: set it anew with the batch size.
     config.optim.learning_rate = 1e-3 * 2048 / 256
     config.optim.min_learning_rate = 0.0
     config.optim.beta1 = 0.9
@@ -97,8 +98,11 @@ def get_config() -> ml_collections.ConfigDict:
     config.mesh.data = -1
     config.mesh.fsdp = 1
 
+    # The end of a run is always saved, reported and evaluated; every so many steps (0: never) the
+    # run before it.
     config.checkpoint = ml_collections.ConfigDict()
     config.checkpoint.every_steps = 1000
+    # The newest so many are kept.
     config.checkpoint.keep = 3
 
     config.log = ml_collections.ConfigDict()
@@ -108,7 +112,6 @@ def get_config() -> ml_collections.ConfigDict:
     config.log.wandb_project = "mixcon3d_jax"
 
     config.eval = ml_collections.ConfigDict()
-    # Evaluate during training, too: 0 never.  The end of a run is always evaluated.
     config.eval.every_steps = 0
     config.eval.batch_size = 256  # global
     # Views a shape, which (`random` with replacement, or `spread`: distinct ones, evenly spaced),
@@ -117,12 +120,23 @@ def get_config() -> ml_collections.ConfigDict:
     config.eval.view_choice = "random"
     config.eval.thumbnail = False
     config.eval.seed = 0
-    # Name -> data set folder (empty: that of training), split, and the names to choose among:
-    # `all` of the data set's classes, or those `present` in the split.
+    # Name -> entry; see `benchmark` below.
     config.eval.benchmarks = ml_collections.ConfigDict()
     return config.lock()
 
 
-def benchmark(path: str, split: str, among: str = "all") -> ml_collections.ConfigDict:
-    """An entry of `config.eval.benchmarks`."""
-    return ml_collections.ConfigDict({"path": path, "split": split, "among": among})
+def benchmark(
+    split: str, *, path: str = "", among: str = "all", required: bool = True
+) -> ml_collections.ConfigDict:
+    """An entry of `config.eval.benchmarks`.
+
+    Args:
+      split: whose shapes are classified.
+      path: the data set's folder; empty: that of training.
+      among: the names to choose among: `all` of the data set's classes, or those `present` in the
+        split.
+      required: whether a data set without that split is an error; else it is said and skipped.
+    """
+    return ml_collections.ConfigDict(
+        {"split": split, "path": path, "among": among, "required": required}
+    )

@@ -23,15 +23,15 @@ def get_config() -> ml_collections.ConfigDict:
     config.model.encoder.neighbors = 32
     config.augment.max_dropout = 0.5
     config.optim.batch_size = 64
-    config.optim.epochs = 50.0
+    config.optim.epochs = 36.0
     config.optim.warmup_epochs = 3.0
-    config.optim.learning_rate = 1e-3
+    config.optim.learning_rate = 2e-3
     config.optim.ema_decay = 0.99
     config.mesh.fsdp = 2
     config.checkpoint.every_steps = 200
     config.eval.batch_size = 64
     with config.unlocked():
-        config.eval.benchmarks.builtin_seen = base.benchmark("", "seen")
-        config.eval.benchmarks.builtin_unseen = base.benchmark("", "unseen")
-        config.eval.benchmarks.builtin_unseen_names = base.benchmark("", "unseen", "present")
+        config.eval.benchmarks.builtin_seen = base.benchmark("seen")
+        config.eval.benchmarks.builtin_unseen = base.benchmark("unseen")
+        config.eval.benchmarks.builtin_unseen_names = base.benchmark("unseen", among="present")
     return config

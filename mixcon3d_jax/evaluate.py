@@ -10,11 +10,12 @@ from absl import flags
 from ml_collections import config_flags
 
 from mixcon3d_jax import commands
-from mixcon3d_jax.evaluation.run import evaluate_state
+from mixcon3d_jax.evaluation.run import Evaluator
 from mixcon3d_jax.training import run_config
-from mixcon3d_jax.training.checkpoint import Checkpoints, read_config
+from mixcon3d_jax.training.checkpoint import Checkpoints
 from mixcon3d_jax.training.optimizer import make_optimizer
 from mixcon3d_jax.training.state import abstract_state
+from mixcon3d_jax.training.workdir import read_config
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "The run's workdir.", required=True)
 _STEP = flags.DEFINE_integer("step", None, "Which checkpoint; default the newest.")
@@ -31,12 +32,13 @@ def main(argv: list[str]) -> None:
     del argv
     config, workdir = flags.FLAGS.config, Path(_WORKDIR.value)
     mesh = commands.start_devices(config)
+    evaluator = Evaluator(config, workdir, mesh)
     # The shapes of the state don't depend on the length of the schedule.
     step_config = run_config.step_config(config, num_records=1)
     abstract = abstract_state(step_config.model, make_optimizer(step_config.optimizer), mesh)
     with Checkpoints(workdir, config.checkpoint.keep) as checkpoints:
         state = checkpoints.restore(abstract, _STEP.value)
-    evaluate_state(config, workdir, mesh, state)
+    evaluator(state)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,8 @@ class MeshError(InputError):
 
 
 def use_virtual_cpu_devices(count: int) -> None:
-    """Makes the CPU look like `count` devices; to be called before any device is touched."""
+    """Computes on the CPU, as if it were `count` devices; call it before a device is touched."""
+    jax.config.update("jax_platforms", "cpu")
     # More devices than cores: one of them may well come minutes late to a collective.
     patience = " --xla_cpu_collective_call_terminate_timeout_seconds=1200"
     os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + patience

@@ -9,7 +9,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from mixcon3d_jax import commands
-from mixcon3d_jax.evaluation.run import evaluate_state
+from mixcon3d_jax.evaluation.run import Evaluator
 from mixcon3d_jax.training import loop
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The run's config file.")
@@ -22,7 +22,8 @@ def main(argv: list[str]) -> None:
     del argv
     config, workdir = _CONFIG.value, Path(_WORKDIR.value)
     mesh = commands.start_devices(config)
-    loop.train(config, workdir, mesh, lambda state: evaluate_state(config, workdir, mesh, state))
+    evaluator = Evaluator(config, workdir, mesh)
+    loop.train(config, workdir, mesh, evaluator)
 
 
 if __name__ == "__main__":

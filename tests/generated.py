@@ -76,5 +76,5 @@ def small_config(data: Path):
     config.checkpoint.every_steps, config.log.every_steps = 8, 4
     config.eval.batch_size = 8
     with config.unlocked():
-        config.eval.benchmarks.held_out = base.benchmark("", "test")
+        config.eval.benchmarks.held_out = base.benchmark("test")
     return config

@@ -175,6 +175,7 @@ def check_final(golden: Golden, report: Report, state) -> None:
     ema = flatten(state.ema_params) | flatten(state.ema_stats)
     worst = {"final": 0.0, "ema": 0.0}
     worst_noise = dict(worst)
+    seen: dict[str, set[str]] = {"final": set(), "ema": set()}
     for key, expected in golden.final.items():
         group, name = key.split("/", 1)
         if name.endswith("num_batches_tracked"):
@@ -183,12 +184,16 @@ def check_final(golden: Golden, report: Report, state) -> None:
         path = from_pytorch(group.removeprefix("ema_"), name)
         if path not in arrays:
             continue  # a head that this configuration does not use, and does not train
+        seen[which].add(path)
         expected = array_from_pytorch(path, expected)
         if ("set_abstraction/convs" in path and path.endswith("bias")) or path.endswith("/mean"):
             worst_noise[which] = max(worst_noise[which], largest_error(arrays[path], expected))
             continue
         error = np.linalg.norm(arrays[path] - expected) / max(np.linalg.norm(expected), 1e-12)
         worst[which] = max(worst[which], float(error))
+    report.check("weights without a golden final value", len(plain.keys() - seen["final"]), 0)
+    encoder = {path for path in ema if path.startswith("encoder/")}
+    report.check("encoder weights without a golden EMA", len(encoder - seen["ema"]), 0)
     for which in worst:
         report.check(f"{which} weights (relative L2)", worst[which], 1e-3)
         report.check(f"{which} biases before a BatchNorm", worst_noise[which], travelled)

@@ -82,13 +82,14 @@ def sample_text(
     """One text embedding, and whether there is one.
 
     The pool has one random text, one random caption and one random retrieved text, as far as there
-    are any; one entry of the pool is taken at random.  Texts and captions count by their
-    prompt-averaged embedding where it is stored, retrieved texts by their own.
+    are any; one entry of the pool is taken at random.  A drawn text without an embedding (an empty
+    caption, say) adds nothing to the pool.  Texts and captions count by their prompt-averaged
+    embedding where it is stored, retrieved texts by their own.
     """
-    embedded = np.unique(example["embedding_text"])
-    source_of = example["text_sources"][embedded]
-    by_source = [embedded[source_of == source] for source in range(len(TEXT_SOURCES))]
-    pool = [rng.choice(texts) for texts in by_source if len(texts)]
+    sources = example["text_sources"]
+    by_source = [np.flatnonzero(sources == source) for source in range(len(TEXT_SOURCES))]
+    drawn = [rng.choice(texts) for texts in by_source if len(texts)]
+    pool = [text for text in drawn if text in example["embedding_text"]]
     if not pool:
         return np.zeros(example["text_embeddings"].shape[1], np.float32), False
     text = rng.choice(pool)

@@ -3,18 +3,28 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+from mixcon3d_jax.files import write_whole
 
 _COLUMNS = ("top1", "top3", "top5", "class_mean")
 
 
-def write_figures(workdir: Path, step: int, figures: Mapping[str, float]) -> Path:
-    """Writes `workdir/eval/STEP.json`, flat keys `WEIGHTS/BENCHMARK/MODE/METRIC`."""
-    path = Path(workdir) / "eval" / f"{step}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(dict(figures), indent=1, sort_keys=True) + "\n")
-    temporary.rename(path)
-    return path
+def write_figures(
+    workdir: Path, step: int, figures: Mapping[str, float], settings: Mapping[str, Any]
+) -> Path:
+    """Writes `workdir/eval/STEP.json`, flat keys `WEIGHTS/BENCHMARK/MODE/METRIC`.
+
+    `settings`, how the figures were made (views, seed, ...), go to `eval/settings/STEP.json`.
+
+    Raises:
+      WriteError: if they can't be written.
+    """
+    folder = Path(workdir) / "eval"
+    for path, content in ((folder / "settings", settings), (folder, figures)):
+        text = json.dumps(dict(content), indent=1, sort_keys=True) + "\n"
+        write_whole(path / f"{step}.json", text.encode())
+    return folder / f"{step}.json"
 
 
 def format_table(figures: Mapping[str, float]) -> str:

@@ -1,4 +1,4 @@
-"""Evaluates a training state on all benchmarks of a config."""
+"""Evaluates training states on all benchmarks of a config."""
 
 from pathlib import Path
 
@@ -6,51 +6,85 @@ import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from mixcon3d_jax.evaluation.benchmark import open_benchmark
+from mixcon3d_jax.data.source import read_card
+from mixcon3d_jax.evaluation.benchmark import Benchmark, open_benchmark
 from mixcon3d_jax.evaluation.report import format_table, write_figures
 from mixcon3d_jax.evaluation.zero_shot import evaluate
 from mixcon3d_jax.models.variables import model_structure
 from mixcon3d_jax.sharding import check_batch
-from mixcon3d_jax.training.run_config import evaluation_pipeline, model_config
+from mixcon3d_jax.training.run_config import check_values, evaluation_pipeline, model_config
 from mixcon3d_jax.training.state import TrainState
 
 
-def evaluate_state(
-    config: ConfigDict, workdir: Path, mesh: Mesh, state: TrainState
-) -> dict[str, float]:
+class Evaluator:
     """Raw and EMA weights on every benchmark of `config.eval.benchmarks`.
 
-    Prints a table and writes `workdir/eval/STEP.json`.
+    Made before training starts, so that a benchmark that can't be opened stops a run at once.
 
-    Returns:
-      `WEIGHTS/BENCHMARK/MODE/METRIC` -> figure (percent; `count` is a number of shapes).
+    Raises:
+      InputError: if a benchmark's data, the config and the mesh don't fit each other.
     """
-    check_batch(config.eval.batch_size, mesh, "config.eval.batch_size")
-    structure, _, _ = model_structure(model_config(config))
-    weights = {
-        "ema": (state.ema_params, state.ema_stats),
-        "raw": (state.params, state.stats),
-    }
-    figures = {}
+
+    def __init__(self, config: ConfigDict, workdir: Path, mesh: Mesh):
+        check_values(config)
+        check_batch(config.eval.batch_size, mesh, "config.eval.batch_size")
+        self._config, self._workdir, self._mesh = config, workdir, mesh
+        self._structure, _, _ = model_structure(model_config(config))
+        self._benchmarks = open_benchmarks(config)
+
+    def __call__(self, state: TrainState) -> dict[str, float]:
+        """Prints a table and writes `workdir/eval/STEP.json`.
+
+        Returns:
+          `WEIGHTS/BENCHMARK/MODE/METRIC` -> figure (percent; `count` is a number of shapes).
+        """
+        config = self._config
+        weights = {
+            "ema": (state.ema_params, state.ema_stats),
+            "raw": (state.params, state.stats),
+        }
+        figures = {}
+        for benchmark in self._benchmarks:
+            figures |= evaluate(
+                benchmark,
+                weights,
+                self._structure,
+                evaluation_pipeline(config),
+                config.eval.batch_size,
+                self._mesh,
+            )
+        if figures and jax.process_index() == 0:
+            step = int(state.step)
+            path = write_figures(self._workdir, step, figures, config.eval.to_dict())
+            table = format_table(figures)
+            print(f"\nzero-shot at step {step}, percent ({path})\n{table}", flush=True)
+        return figures
+
+
+def open_benchmarks(config: ConfigDict) -> list[Benchmark]:
+    """The benchmarks of `config.eval.benchmarks`, without optional ones that have no data.
+
+    Raises:
+      SchemaError: if a data set does not fit the config.
+    """
+    benchmarks = []
     for name, entry in config.eval.benchmarks.items():
-        benchmark = open_benchmark(
-            name,
-            Path(entry.path or config.data.path),
-            entry.split,
-            entry.among,
-            config.clip.id,
-            config.clip.embedding_size,
+        directory = Path(entry.path or config.data.path)
+        if not entry.required and not read_card(directory).splits.get(entry.split):
+            print(
+                f"benchmark {name} is left out: {directory} has no split {entry.split!r} (prepare "
+                "it with --test-fraction, or name that split in the manifest)",
+                flush=True,
+            )
+            continue
+        benchmarks.append(
+            open_benchmark(
+                name,
+                directory,
+                entry.split,
+                entry.among,
+                config.clip.id,
+                config.clip.embedding_size,
+            )
         )
-        figures |= evaluate(
-            benchmark,
-            weights,
-            structure,
-            evaluation_pipeline(config),
-            config.eval.batch_size,
-            mesh,
-        )
-    if figures and jax.process_index() == 0:
-        step = int(state.step)
-        path = write_figures(workdir, step, figures)
-        print(f"\nzero-shot at step {step}, percent ({path})\n{format_table(figures)}", flush=True)
-    return figures
+    return benchmarks

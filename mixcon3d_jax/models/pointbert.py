@@ -104,7 +104,7 @@ class PointBERT(nnx.Module):
     ):
         self.dtype = dtype
         self.set_abstraction = SetAbstraction(config, dtype=dtype, rngs=rngs)
-        self.lift = linear(3 + config.sa_dim, config.dim, dtype=dtype, rngs=rngs)
+        self.lift = linear(3 + config.sa_dim, config.dim, rngs=rngs)
         self.lift_norm = layer_norm(config.dim, dtype=dtype, rngs=rngs)
         self.cls_token = nnx.Param(jax.random.normal(rngs.params(), (config.dim,)))
         self.blocks = nnx.List(
@@ -128,7 +128,7 @@ class PointBERT(nnx.Module):
           train: use and update the statistics of this batch instead of the running ones.
         """
         centers, features = self.set_abstraction(points, colors, train=train)
-        tokens = jnp.concatenate([centers.astype(self.dtype), features], axis=-1)
+        tokens = jnp.concatenate([centers, features], axis=-1)
         tokens = self.lift_norm(self.lift(tokens))
         cls = jnp.broadcast_to(self.cls_token[...], (tokens.shape[0], 1, tokens.shape[-1]))
         x = jnp.concatenate([cls.astype(self.dtype), tokens], axis=1)

@@ -1,17 +1,14 @@
-"""Checkpoints of the training state, and what a workdir says about its run."""
+"""Checkpoints of the training state."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import orbax.checkpoint as ocp
-from ml_collections import ConfigDict
 
 from mixcon3d_jax.errors import InputError
-from mixcon3d_jax.training.run_config import differing_keys
+from mixcon3d_jax.files import WriteError
 from mixcon3d_jax.training.state import TrainState
 
-CONFIG_FILE = "config.json"
 _CHECKPOINTS = "checkpoints"
 
 
@@ -30,7 +27,10 @@ class Checkpoints:
         options = ocp.CheckpointManagerOptions(
             max_to_keep=keep, enable_async_checkpointing=True, create=True
         )
-        self._manager = ocp.CheckpointManager(self._directory, options=options)
+        try:
+            self._manager = ocp.CheckpointManager(self._directory, options=options)
+        except OSError as error:
+            raise WriteError.of(self._directory, error) from error
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -75,16 +75,18 @@ class Checkpoints:
         """The state at `step` (default: the newest), on the devices that `abstract` names.
 
         Raises:
-          CheckpointError: if there is none, or it has other shapes.
+          CheckpointError: if there is none, it is damaged, or it has other shapes.
         """
         step = self._known(step)
         try:
             return self._manager.restore(
                 step, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
             )["state"]
-        except ValueError as error:
+        # Orbax raises bare `Exception`s for damaged files.
+        except Exception as error:
             raise CheckpointError(
-                f"{self._directory}/{step} does not fit this config's model: {error}"
+                f"checkpoint {self._directory / str(step)} can't be restored ({error}); it is "
+                "damaged, or of another model.  Delete that folder to go back to the one before it"
             ) from error
 
     def meta(self, step: int | None = None) -> dict[str, Any]:
@@ -112,36 +114,3 @@ class Checkpoints:
             f"could not save a checkpoint in {self._directory} ({error}); earlier ones are whole: "
             "make room or permissions there and run the same command again to continue"
         )
-
-
-def claim_workdir(workdir: Path, config: ConfigDict) -> None:
-    """Writes the config into a new workdir, or checks that an old one is of the same experiment.
-
-    Raises:
-      CheckpointError: if the workdir belongs to another config; the message names the keys.
-    """
-    path = Path(workdir) / CONFIG_FILE
-    if path.exists():
-        differing = differing_keys(config, read_config(workdir).to_dict())
-        if differing:
-            listed = "\n  ".join(differing)
-            raise CheckpointError(
-                f"{workdir} belongs to a run with another config:\n  {listed}\n"
-                "use another --workdir, or the same values to continue that run"
-            )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(config.to_dict(), indent=1, sort_keys=True) + "\n")
-    temporary.rename(path)
-
-
-def read_config(workdir: Path) -> ConfigDict:
-    """The config of a workdir's run.
-
-    Raises:
-      CheckpointError: if there is none.
-    """
-    path = Path(workdir) / CONFIG_FILE
-    if not path.exists():
-        raise CheckpointError(f"{workdir} is not a workdir: it has no {CONFIG_FILE}")
-    return ConfigDict(json.loads(path.read_text()))

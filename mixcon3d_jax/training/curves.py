@@ -1,7 +1,9 @@
 """Training curves as a picture."""
 
+import io
 from pathlib import Path
 
+from mixcon3d_jax.files import write_whole
 from mixcon3d_jax.models.mixcon3d import TEMPERATURES
 from mixcon3d_jax.training.log import read_metrics
 
@@ -32,5 +34,7 @@ def plot_curves(workdir: Path) -> Path | None:
     loss.legend()
     accuracy.legend()
     path = Path(workdir) / CURVES_FILE
-    figure.savefig(path, dpi=110)
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=110, format="png")
+    write_whole(path, picture.getvalue())
     return path

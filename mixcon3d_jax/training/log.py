@@ -1,6 +1,7 @@
 """What a run reports while it goes: terminal, `metrics.jsonl`, wandb."""
 
 import json
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from mixcon3d_jax.files import WriteError, write_whole
 from mixcon3d_jax.models.mixcon3d import TEMPERATURES
 from mixcon3d_jax.training.step import Metrics
 
@@ -26,14 +28,16 @@ class TrainingLog:
     ):
         self._total, self._batch = total_steps, batch_size
         self._pending: list[Metrics] = []
+        self._timed = 0  # pending steps since the clock was started
         self._since = time.perf_counter()
+        self._seconds_a_step = math.nan  # until a step has been timed
         self._writes = jax.process_index() == 0
         self._run = None
         if not self._writes:
             return
         path = Path(workdir) / METRICS_FILE
         kept = [row for row in read_metrics(workdir) if row["step"] <= start_step]
-        path.write_text("".join(json.dumps(row) + "\n" for row in kept))
+        write_whole(path, "".join(json.dumps(row) + "\n" for row in kept).encode())
         self._file = path.open("a", buffering=1)
         if config.log.wandb != "disabled":
             import wandb
@@ -46,12 +50,13 @@ class TrainingLog:
             )
 
     def restart_clock(self) -> None:
-        """Leaves the time up to now (compiling, evaluating) out of the speed."""
-        self._since = time.perf_counter()
+        """Leaves everything up to now (compiling, evaluating) out of the speed."""
+        self._since, self._timed = time.perf_counter(), 0
 
     def add(self, metrics: Metrics) -> None:
         """Takes the metrics of a step, without waiting for the device."""
         self._pending.append(metrics)
+        self._timed += 1
 
     def report(self, step: int) -> dict[str, float]:
         """Writes the means since the last report; `step` updates are done."""
@@ -59,10 +64,12 @@ class TrainingLog:
         now = time.perf_counter()
         row = {name: float(np.mean([m[name] for m in fetched])) for name in fetched[0]}
         row["learning_rate"] = float(fetched[-1]["learning_rate"])
-        seconds_a_step = (now - self._since) / len(fetched)
-        row["clouds_per_second"] = self._batch / seconds_a_step
-        self._pending, self._since = [], now
-        left = seconds_a_step * (self._total - step)
+        if self._timed:
+            self._seconds_a_step = (now - self._since) / self._timed
+        row["clouds_per_second"] = self._batch / self._seconds_a_step
+        self._pending = []
+        self.restart_clock()
+        left = self._seconds_a_step * (self._total - step)
         if self._writes:
             accuracies = " ".join(
                 f"{_short(name)} {100 * row[f'{name}_accuracy']:.0f}%" for name in TEMPERATURES
@@ -88,7 +95,10 @@ class TrainingLog:
             self._run.finish()
 
     def _write(self, row: dict[str, float]) -> None:
-        self._file.write(json.dumps(row) + "\n")
+        try:
+            self._file.write(json.dumps(row) + "\n")
+        except OSError as error:
+            raise WriteError.of(Path(self._file.name), error) from error
         if self._run is not None:
             self._run.log(row, step=int(row["step"]))
 

@@ -1,4 +1,4 @@
-"""The training loop: evaluate, save, next batch, step - in this order.
+"""The training loop: evaluate, save, next batch, step - in this order; at the end save, evaluate.
 
 A step's batch and randomness follow from its number, so a run that is continued from a checkpoint
 does what it would have done anyway.
@@ -17,12 +17,13 @@ from mixcon3d_jax.data.source import check_card, open_split, read_card
 from mixcon3d_jax.models.variables import parameter_count
 from mixcon3d_jax.sharding import batch_sharding, check_batch
 from mixcon3d_jax.training import run_config
-from mixcon3d_jax.training.checkpoint import Checkpoints, claim_workdir
+from mixcon3d_jax.training.checkpoint import Checkpoints
 from mixcon3d_jax.training.curves import plot_curves
 from mixcon3d_jax.training.log import TrainingLog, format_seconds
 from mixcon3d_jax.training.optimizer import make_optimizer
 from mixcon3d_jax.training.state import TrainState, abstract_state, initial_state
 from mixcon3d_jax.training.step import compile_train_step
+from mixcon3d_jax.training.workdir import claim_workdir
 
 Evaluate = Callable[[TrainState], dict[str, float]]
 
@@ -42,6 +43,7 @@ def train(config: ConfigDict, workdir: Path, mesh: Mesh, evaluate: Evaluate) -> 
     Raises:
       InputError: if data, config and workdir don't fit each other.
     """
+    run_config.check_values(config)
     data = config.data
     check_batch(config.optim.batch_size, mesh, "config.optim.batch_size")
     card = read_card(data.path)
@@ -50,11 +52,12 @@ def train(config: ConfigDict, workdir: Path, mesh: Mesh, evaluate: Evaluate) -> 
     if data.shuffle_targets:
         source = ShuffledTargets(source, config.seed)
     step_config = run_config.step_config(config, len(source))
-    claim_workdir(workdir, config)
+    claim_workdir(workdir, config, card)
     total = step_config.optimizer.total_steps
     optimizer = make_optimizer(step_config.optimizer)
     abstract = abstract_state(step_config.model, optimizer, mesh)
     meta = {"config": config.to_dict(), "clip_id": card.clip_id, "up_axis": card.up_axis}
+
     with Checkpoints(workdir, config.checkpoint.keep) as checkpoints:
         start = checkpoints.latest_step()
         if start is None:
@@ -78,33 +81,34 @@ def train(config: ConfigDict, workdir: Path, mesh: Mesh, evaluate: Evaluate) -> 
             total_steps=total,
             batch_size=config.optim.batch_size,
         )
-        saved = start
-        for step in range(start, total + 1):
-            done = step == total
-            every = config.eval.every_steps
-            if done or (every and step > start and step % every == 0):
+        began = time.perf_counter()
+        for step in range(start, total):
+            if step > start and _due(step, config.eval.every_steps):
                 log.evaluation(step, evaluate(state))
                 log.restart_clock()
-            if step > saved and (done or step % config.checkpoint.every_steps == 0):
+            if step > start and _due(step, config.checkpoint.every_steps):
                 checkpoints.save(state, meta)
-                saved = step
-            if done:
-                break
-            batch = next(batches)
-            began = time.perf_counter()
-            state, metrics = step_fn(state, batch)
+            state, metrics = step_fn(state, next(batches))
             log.add(metrics)
             if step == start:
                 jax.block_until_ready(metrics)
-                _say(f"compiled in {format_seconds(time.perf_counter() - began)}")
+                _say(f"first step done after {format_seconds(time.perf_counter() - began)}")
                 log.restart_clock()
-            if (step + 1) % config.log.every_steps == 0 or step + 1 == total:
+            if _due(step + 1, config.log.every_steps) or step + 1 == total:
                 log.report(step + 1)
-        checkpoints.wait()
+        if total > start:
+            checkpoints.save(state, meta)
+            checkpoints.wait()
+        # Last, so that whatever happens in it costs no training.
+        log.evaluation(total, evaluate(state))
         log.close()
     if jax.process_index() == 0:
         plot_curves(workdir)
     return state
+
+
+def _due(step: int, every: int) -> bool:
+    return every > 0 and step % every == 0
 
 
 def _announce(state: TrainState, records: int, start: int, total: int, mesh: Mesh) -> None:
@@ -112,7 +116,8 @@ def _announce(state: TrainState, records: int, start: int, total: int, mesh: Mes
     _say(f"{parameter_count(state.params):,} parameters, {records:,} shapes, mesh {shape}")
     if start:
         _say(f"continuing from step {start} of {total}")
-    _say("compiling the training step ...")
+    if start < total:
+        _say("compiling the training step ...")
 
 
 def _say(message: str) -> None:

@@ -25,6 +25,38 @@ _FREE_KEYS = ("virtual_cpu_devices", "data.path", "data.num_threads", "mesh.", "
               "log.", "eval.")  # fmt: skip
 
 
+def check_values(config: ConfigDict) -> None:
+    """Raises a `ConfigError` that names the first key whose value can't be used."""
+    if not config.data.path:
+        raise ConfigError(
+            "config.data.path is empty; give --config.data.path=DIR, the folder of a prepared "
+            "data set"
+        )
+    at_least = {
+        "data.num_points": 1,
+        "data.num_views": 1,
+        "data.num_threads": 1,
+        "optim.batch_size": 1,
+        "optim.epochs": 0,
+        "optim.warmup_epochs": 0,
+        "checkpoint.keep": 1,
+        "checkpoint.every_steps": 0,
+        "log.every_steps": 0,
+        "eval.every_steps": 0,
+        "eval.batch_size": 1,
+        "eval.num_views": 1,
+    }
+    values = flat_config(config.to_dict())
+    for key, smallest in at_least.items():
+        if values[key] < smallest:
+            raise ConfigError(f"config.{key} is {values[key]}; it must be {smallest} or more")
+    _choice("log.wandb", config.log.wandb, ("disabled", "offline", "online"))
+    _choice("eval.view_choice", config.eval.view_choice, ("random", "spread"))
+    for name, entry in config.eval.benchmarks.items():
+        _choice(f"eval.benchmarks.{name}.among", entry.among, ("all", "present"))
+    model_config(config)
+
+
 def model_config(config: ConfigDict) -> MixCon3DConfig:
     """The model's shapes."""
     model = config.model
@@ -81,7 +113,6 @@ def train_pipeline(config: ConfigDict) -> PipelineConfig:
 
 def evaluation_pipeline(config: ConfigDict) -> PipelineConfig:
     """How evaluation draws samples."""
-    _choice("eval.view_choice", config.eval.view_choice, ("random", "spread"))
     views = ViewPolicy(config.eval.num_views, config.eval.view_choice, float(config.eval.thumbnail))
     return PipelineConfig(config.data.num_points, views, config.eval.seed)
 

@@ -225,9 +225,10 @@ def test_which_embedding_counts(source, original, prompt_avg, kind):
     np.testing.assert_array_equal(drawn, [[3, kind]] * 20)
 
 
-def test_texts_without_embedding_are_never_drawn():
-    texts = (Text("bare", "text"), make_text(1, "text"), Text("bare", "caption"))
-    np.testing.assert_array_equal(draw_texts(*texts, draws=50)[:, 0], 1)
+def test_an_empty_caption_that_is_drawn_adds_nothing():
+    """Half of the draws the pool has the text alone, half of them text and caption."""
+    texts = (make_text(1, "text"), Text("", "caption"), make_text(2, "caption"))
+    assert_frequencies(draw_texts(*texts)[:, 0].astype(int), {1: 3 / 4, 2: 1 / 4})
 
 
 @pytest.mark.parametrize("texts", [(), (Text("bare", "text"), Text("bare", "retrieval"))])

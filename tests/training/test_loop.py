@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from mixcon3d_jax.data.schema import SchemaError
-from mixcon3d_jax.evaluation.run import evaluate_state
+from mixcon3d_jax.evaluation.run import Evaluator, open_benchmarks
 from mixcon3d_jax.sharding import make_mesh
 from mixcon3d_jax.training.loop import train
+from mixcon3d_jax.training.workdir import WorkdirError
 from tests.generated import make_dataset, small_config
 
 
@@ -22,7 +23,7 @@ def mesh():
 
 
 def run(config, workdir, mesh):
-    return train(config, workdir, mesh, lambda state: evaluate_state(config, workdir, mesh, state))
+    return train(config, workdir, mesh, Evaluator(config, workdir, mesh))
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +95,28 @@ def test_shuffled_targets_teach_nothing_about_shapes(data, mesh, tmp_path):
     run(config, tmp_path, mesh)
     figures = json.loads((tmp_path / "eval" / "60.json").read_text())
     assert figures["ema/held_out/point/top1"] < 55
+
+
+def test_a_benchmark_that_cannot_be_opened_stops_the_run_before_it_starts(data, mesh, tmp_path):
+    config = small_config(data)
+    config.eval.benchmarks.held_out.split = "tets"
+    with pytest.raises(SchemaError, match="no split 'tets'"):
+        run(config, tmp_path, mesh)
+    config.eval.benchmarks.held_out.required = False
+    assert open_benchmarks(config) == []
+
+
+def test_another_data_set_does_not_continue_a_run(data, mesh, finished, tmp_path):
+    config = small_config(make_dataset(tmp_path / "larger", train=80))
+    config.optim.epochs = 15.0
+    with pytest.raises(WorkdirError, match=r"data set, splits: .*64.* there, .*80.* here"):
+        run(config, finished[0], mesh)
+
+
+def test_speed_leaves_out_compiling(finished):
+    rows = [json.loads(line) for line in (finished[0] / "metrics.jsonl").open()]
+    speeds = [row["clouds_per_second"] for row in rows]
+    assert speeds[0] < 3 * max(speeds[1:])
 
 
 def test_data_of_another_clip_is_refused_with_both_names(data, mesh, tmp_path):

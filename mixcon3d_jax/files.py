@@ -1,0 +1,36 @@
+"""Files that are whole or not there, and what to say when one can't be written."""
+
+import os
+from pathlib import Path
+
+from mixcon3d_jax.errors import InputError
+
+
+class WriteError(InputError):
+    """A file can't be written: a full disk, no permission, a path that is no folder."""
+
+    @classmethod
+    def of(cls, path: Path, error: OSError) -> "WriteError":
+        """Says what happened to `path` and what to do."""
+        return cls(
+            f"{path} can't be written ({error.strerror or error}).  Finished work is kept: make "
+            "room or get permission there, and run the same command again to continue"
+        )
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Writes a file under a temporary name and renames it, so that it is never half there.
+
+    Raises:
+      WriteError: when it can't be written; nothing is left of the file.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    except OSError as error:
+        raise WriteError.of(path, error) from error
+    finally:
+        if temporary.parent.is_dir():
+            temporary.unlink(missing_ok=True)
