@@ -1,11 +1,19 @@
 # make smoke     sets everything up and runs the built-in run: data, training, evaluation
+# make control   the same with texts and views shuffled across shapes: accuracy falls to chance
 # make test      sets everything up and runs the core tests
 # make test-all  tests that need environments of their own: PyTorch, the TPU compiler
 # make lint      checks style and format
-# make clean     removes what these made
+# make clean     removes the environments, caches and smoke_run/ (no other MIXCON3D_SMOKE_DIR)
+#
+# Variables, as in `make smoke PYTHON=python3.12`:
+#   PYTHON              the interpreter that the environments are made with; 3.11 or newer
+#   MIXCON3D_SMOKE_DIR  where `make smoke` and `make control` write
+#   TORCH_INDEX         where `make test-all` looks for PyTorch beside pip's own indexes; PyPI's
+#                       build for Linux brings gigabytes of CUDA, this one runs on the CPU
 
 PYTHON ?= python3
 MIXCON3D_SMOKE_DIR ?= smoke_run
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 export MIXCON3D_SMOKE_DIR
 
 VENV := .venv
@@ -15,35 +23,42 @@ TPU_BIN := .venv-tpu/bin
 
 .PHONY: smoke control test test-all lint clean
 
-# One stamp an environment: it is made anew only when setup.py has changed.
+# $(call new_environment,FOLDER) makes an empty one.
+define new_environment
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+  || { echo "error: $(PYTHON) is older than Python 3.11; say PYTHON=python3.11 (or newer)"; exit 2; }
+@echo "installing into $(1) ..."
+@$(PYTHON) -m venv $(1)
+endef
+
+# One stamp an environment: it is made anew only when what it is made from has changed.
 $(VENV)/.ready: setup.py
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-	  || { echo "error: $(PYTHON) is older than Python 3.11; say PYTHON=python3.11 (or newer)"; exit 2; }
-	@echo "installing into $(VENV) ..."
-	@$(PYTHON) -m venv $(VENV)
+	$(call new_environment,$(VENV))
 	@$(BIN)/pip install --quiet --editable '.[dev]'
 	@touch $@
 
+# PyTorch comes first and alone: pip then asks the other index about one package, and where it can't
+# be reached (hence no retries) any build that pip knows of will do.
 .venv-torch/.ready: setup.py tests/parity/requirements.txt
-	@echo "installing into .venv-torch ..."
-	@$(PYTHON) -m venv .venv-torch
+	$(call new_environment,.venv-torch)
+	@$(TORCH_BIN)/pip install --quiet --no-deps --retries 0 --extra-index-url '$(TORCH_INDEX)' \
+	  --requirement tests/parity/requirements.txt
 	@$(TORCH_BIN)/pip install --quiet --requirement tests/parity/requirements.txt --editable '.[dev]'
 	@touch $@
 
 .venv-tpu/.ready: setup.py
-	@echo "installing into .venv-tpu ..."
-	@$(PYTHON) -m venv .venv-tpu
+	$(call new_environment,.venv-tpu)
 	@$(TPU_BIN)/pip install --quiet --editable '.[dev,tpu]'
 	@touch $@
 
 smoke: $(VENV)/.ready
-	@$(BIN)/python -m data_prep.smoke --output=$(MIXCON3D_SMOKE_DIR)
+	@$(BIN)/python -m data_prep.smoke --output="$(MIXCON3D_SMOKE_DIR)"
 
 control: $(VENV)/.ready
-	@$(BIN)/python -m data_prep.smoke --output=$(MIXCON3D_SMOKE_DIR) --control
+	@$(BIN)/python -m data_prep.smoke --output="$(MIXCON3D_SMOKE_DIR)" --control
 
 test: $(VENV)/.ready
-	@$(BIN)/python -m pytest -q --ignore=tests/parity --ignore=tests/tpu
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --ignore=tests/parity --ignore=tests/tpu
 
 test-all: .venv-torch/.ready .venv-tpu/.ready
 	@$(TORCH_BIN)/python -m pytest -q tests/parity
@@ -54,4 +69,6 @@ lint: $(VENV)/.ready
 	@$(BIN)/ruff format --check .
 
 clean:
-	rm -rf $(VENV) .venv-torch .venv-tpu smoke_run .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) .venv-torch .venv-tpu smoke_run build dist *.egg-info
+	rm -rf .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -40,6 +40,6 @@ setup(
         "prep": PREP,
         "torch": ["torch>=2.4"],
         "tpu": ["jax[tpu]>=0.8"],
-        "dev": [*PREP, "hypothesis>=6.100", "psutil>=6.0", "pytest>=8.0", "ruff>=0.8"],
+        "dev": [*PREP, "hypothesis>=6.100", "psutil>=6.0", "pytest>=8.0", "pytest-xdist>=3.5", "ruff>=0.8"],
     },
 )

@@ -52,6 +52,7 @@ def test_no_checkpoint_and_unknown_steps_are_named(tmp_path, config):
             checkpoints.restore(state, step=7)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Orbax's futures
 def test_a_model_of_other_shapes_is_refused(tmp_path, config):
     mesh = make_mesh(1, -1, 1)
     with Checkpoints(tmp_path, keep=2) as checkpoints:
@@ -66,6 +67,7 @@ def test_a_model_of_other_shapes_is_refused(tmp_path, config):
         checkpoints.restore(abstract)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Orbax's futures
 def test_a_damaged_checkpoint_is_named(tmp_path, config):
     mesh = make_mesh(1, -1, 1)
     with Checkpoints(tmp_path, keep=2) as checkpoints:
