@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int, UInt8
 
+from data_prep.prompts import class_phrase
 from data_prep.shapes import CLASSES
 from data_prep.small_clip_folder import IMAGE_SIZE
 from data_prep.synthetic import make_object
@@ -40,7 +41,7 @@ class RenderedObjects:
 
 def class_names(name: str) -> list[str]:
     """What a class is called: its name in words, its synonyms, and its name as written."""
-    nouns = [name.replace("_", " "), *CLASSES[name].synonyms, name]
+    nouns = [class_phrase(name), *CLASSES[name].synonyms, name]
     return list(dict.fromkeys(nouns))
 
 

@@ -21,11 +21,13 @@ import numpy as np
 import trimesh
 from jaxtyping import Float
 
+from data_prep.prompts import class_phrase
 from data_prep.shapes import CLASSES, SEEN_CLASSES, UNSEEN_CLASSES
 from data_prep.shapes.captions import write_captions
 from data_prep.shapes.colours import paint_parts
 from data_prep.shapes.scene import build_scene
-from data_prep.shapes.surfaces import Surface, join, rotation, triangle_areas
+from data_prep.shapes.surfaces import Surface, join, rotation
+from mixcon3d_jax.assets.triangles import triangle_areas
 from mixcon3d_jax.errors import InputError, exit_on_input_error
 from mixcon3d_jax.progress import progress
 
@@ -83,10 +85,10 @@ def make_object(class_name: str, seed: int, split: str, index: int) -> Synthetic
         for name, part in parts.items()
     }
     areas = {
-        name: float(triangle_areas(part.vertices, part.faces).sum()) for name, part in parts.items()
+        name: float(triangle_areas(part.vertices[part.faces]).sum()) for name, part in parts.items()
     }
     paints = paint_parts(rng, areas)
-    noun = class_name.replace("_", " ")
+    noun = class_phrase(class_name)
     text, captions = write_captions(rng, noun, kind.synonyms, shape.features, paints, areas)
     scene = build_scene(rng, parts, paints, _placement(rng, parts.values()))
     return SyntheticObject(scene, class_name, text, captions)

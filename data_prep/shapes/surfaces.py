@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from jaxtyping import Float, Int
 
+from mixcon3d_jax.assets.triangles import triangle_areas
+
 Point = Sequence[float]
 
 
@@ -53,16 +55,8 @@ def join(surfaces: Iterable[Surface]) -> Surface:
     faces = np.concatenate(
         [surface.faces + offset for surface, offset in zip(surfaces, offsets, strict=False)]
     )
-    area = triangle_areas(vertices, faces)
+    area = triangle_areas(vertices[faces])
     return Surface(vertices, faces[area > 1e-9 * area.max()])
-
-
-def triangle_areas(
-    vertices: Float[np.ndarray, "vertices 3"], faces: Int[np.ndarray, "faces 3"]
-) -> Float[np.ndarray, "faces"]:
-    """The area of each triangle."""
-    a, b, c = vertices[faces[:, 0]], vertices[faces[:, 1]], vertices[faces[:, 2]]
-    return np.linalg.norm(np.cross(b - a, c - a), axis=1) / 2
 
 
 def loft(

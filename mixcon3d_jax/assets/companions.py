@@ -11,31 +11,45 @@ class Companions:
 
     Attributes:
       asset: the asset's own file.
+      root: the folder that they must lie in.
       files: what was read, and what was looked for in vain; an asset is the same as before when it
         and all of these are.
     """
 
-    def __init__(self, asset: Path):
+    def __init__(self, asset: Path, root: Path):
         self.asset = asset
+        self.root = root.resolve()
         self.files: list[Path] = []
 
     def read(self, name: str) -> bytes:
         """Reads the file that the asset calls `name`.
 
         Names are relative to the asset's folder.  They may be URL-quoted (glTF) or have
-        backslashes (OBJ from Windows); where the path leads nowhere, a file of that name right
-        beside the asset is taken, since packs are often flattened.
+        backslashes (OBJ from Windows); where the path leads nowhere or out of `root`, a file of
+        that name right beside the asset is taken, since packs are often flattened.
 
         Raises:
-          AssetError: when there is no such file.
+          AssetError: when there is no such file there, or it cannot be read.
         """
         plain = unquote(name.strip()).replace("\\", "/")
+        outside = False
         for candidate in dict.fromkeys((name.strip(), plain, plain.rsplit("/", 1)[-1])):
             path = self.asset.parent / candidate
-            if path not in self.files:
-                self.files.append(path)
-            if candidate and path.is_file():
-                return path.read_bytes()
+            try:
+                inside = path.resolve().is_relative_to(self.root)
+                if Path(candidate).is_absolute() or not inside:
+                    outside = True
+                    continue
+                if path not in self.files:
+                    self.files.append(path)
+                if candidate and path.is_file():
+                    return path.read_bytes()
+            except (OSError, ValueError) as error:  # No permission; a name that none can have.
+                raise AssetError(
+                    f"{self.asset}: it refers to '{name[:80]}', which cannot be read ({error}); "
+                    "put that file beside it"
+                ) from error
+        reason = f"lies outside {self.root}" if outside else "is missing"
         raise AssetError(
-            f"{self.asset}: it refers to '{name}', which is missing; put that file beside it"
+            f"{self.asset}: it refers to '{name}', which {reason}; put that file beside it"
         )

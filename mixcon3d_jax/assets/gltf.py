@@ -89,12 +89,13 @@ class Gltf:
         return values
 
 
-def read_gltf(path: Path) -> Gltf:
+def read_gltf(companions: Companions) -> Gltf:
     """Reads a .glb or .gltf file and the buffers it refers to.
 
     Raises:
       AssetError: when the file is truncated, is no glTF 2.0, is compressed, or lacks a buffer.
     """
+    path = companions.asset
     data = path.read_bytes()
     if data[:4] == b"glTF":
         text, binary = _split_glb(path, data)
@@ -116,7 +117,6 @@ def read_gltf(path: Path) -> Gltf:
                 f"{path}: its geometry is compressed with {extension}, which is not supported; "
                 "export it without compression"
             )
-    companions = Companions(path)
     buffers = [_buffer(companions, entry, binary) for entry in tree.get("buffers", ())]
     return Gltf(path, companions, tree, buffers)
 

@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from mixcon3d_jax.assets.asset import Asset, AssetError, Cloud, Part, Texture, Wrap
 from mixcon3d_jax.assets.color import GREY_LINEAR, linear_to_bytes
 from mixcon3d_jax.assets.gltf import Gltf, read_uri
+from mixcon3d_jax.assets.gltf_skin import joint_matrices, skinned
 from mixcon3d_jax.assets.material import Material
 from mixcon3d_jax.assets.texture import decode_texture
 
@@ -22,18 +23,24 @@ def gltf_asset(gltf: Gltf) -> Asset:
     """All primitives of the default scene, each node's transform applied.
 
     Colour is texture x `baseColorFactor` x COLOR_0; the last two are linear by the standard.  A
-    primitive with neither material nor COLOR_0 is grey.
+    primitive with neither material nor COLOR_0 is grey.  What a material makes fully transparent
+    is left out, unless that would leave nothing.  Meshes with bones are as their joints stand.
     """
     notes: list[str] = []
     materials = [_material(gltf, entry, notes) for entry in gltf.tree.get("materials", ())]
-    parts, clouds = [], []
-    for matrix, mesh in _placed_meshes(gltf):
-        for primitive in gltf.tree["meshes"][mesh]["primitives"]:
-            mode = primitive.get("mode", _TRIANGLES)
-            if mode in (_TRIANGLES, _STRIP, _FAN):
-                parts.append(_part(gltf, primitive, mode, matrix, materials))
-            elif mode == _POINTS:
-                clouds.append(_cloud(gltf, primitive, matrix))
+    parts, invisible, clouds = [], [], []
+    for primitive, positions in _placed_primitives(gltf):
+        mode = primitive.get("mode", _TRIANGLES)
+        if mode in (_TRIANGLES, _STRIP, _FAN):
+            material = materials[primitive["material"]] if "material" in primitive else None
+            hidden = material is not None and material.invisible
+            part = _part(gltf, primitive, mode, positions, material)
+            (invisible if hidden else parts).append(part)
+        elif mode == _POINTS:
+            clouds.append(_cloud(gltf, primitive, positions))
+    if invisible and not parts and not clouds:
+        notes.append("all of it is fully transparent; taken as if it were not")
+        parts = invisible
     cloud = None
     if clouds and not parts:
         cloud = Cloud(
@@ -42,8 +49,26 @@ def gltf_asset(gltf: Gltf) -> Asset:
     return Asset(tuple(parts), cloud, notes, tuple(gltf.companions.files))
 
 
-def _placed_meshes(gltf: Gltf) -> Iterator[tuple[Float[np.ndarray, "4 4"], int]]:
-    """(world matrix, mesh index) of every node with a mesh in the default scene."""
+def _placed_primitives(gltf: Gltf) -> Iterator[tuple[dict, Float[np.ndarray, "vertices 3"]]]:
+    """Every primitive of the default scene with its vertices' positions in the scene."""
+    world = _world_matrices(gltf)
+    for index, matrix in world.items():
+        node = gltf.tree["nodes"][index]
+        if "mesh" not in node:
+            continue
+        joints = joint_matrices(gltf, node["skin"], world) if "skin" in node else None
+        for primitive in gltf.tree["meshes"][node["mesh"]]["primitives"]:
+            attributes = primitive["attributes"]
+            positions = gltf.accessor(attributes["POSITION"]).astype(np.float64)
+            if joints is not None and "WEIGHTS_0" in attributes:
+                # By the standard joints replace the node's own transform.
+                yield primitive, skinned(gltf, attributes, positions, joints)
+            else:
+                yield primitive, positions @ matrix[:3, :3].T + matrix[:3, 3]
+
+
+def _world_matrices(gltf: Gltf) -> dict[int, Float[np.ndarray, "4 4"]]:
+    """Node index -> matrix, for all nodes of the default scene."""
     nodes = gltf.tree.get("nodes", [])
     scenes = gltf.tree.get("scenes")
     if scenes:
@@ -51,16 +76,18 @@ def _placed_meshes(gltf: Gltf) -> Iterator[tuple[Float[np.ndarray, "4 4"], int]]
     else:
         children = {child for node in nodes for child in node.get("children", ())}
         roots = [index for index in range(len(nodes)) if index not in children]
-    stack = [(np.eye(4), root, 0) for root in reversed(roots)]
+    world: dict[int, np.ndarray] = {}
+    stack = [(np.eye(4), root) for root in reversed(roots)]
     while stack:
-        parent, index, depth = stack.pop()
-        if depth > len(nodes):
-            raise AssetError(f"{gltf.path}: its nodes form a cycle; export it again")
-        node = nodes[index]
-        matrix = parent @ _local_matrix(node)
-        if "mesh" in node:
-            yield matrix, node["mesh"]
-        stack += [(matrix, child, depth + 1) for child in reversed(node.get("children", ()))]
+        parent, index = stack.pop()
+        if index in world:
+            raise AssetError(
+                f"{gltf.path}: its nodes form a cycle, or one has two parents; export it again"
+            )
+        world[index] = parent @ _local_matrix(nodes[index])
+        children = nodes[index].get("children", ())
+        stack += [(world[index], child) for child in reversed(children)]
+    return world
 
 
 def _local_matrix(node: dict) -> Float[np.ndarray, "4 4"]:
@@ -80,11 +107,6 @@ def _local_matrix(node: dict) -> Float[np.ndarray, "4 4"]:
     return matrix
 
 
-def _positions(gltf: Gltf, primitive: dict, matrix: np.ndarray) -> Float[np.ndarray, "vertices 3"]:
-    positions = gltf.accessor(primitive["attributes"]["POSITION"]).astype(np.float64)
-    return positions @ matrix[:3, :3].T + matrix[:3, 3]
-
-
 def _vertex_colors(gltf: Gltf, primitive: dict) -> Float[np.ndarray, "vertices 3"] | None:
     """COLOR_0 as linear light, or None."""
     index = primitive["attributes"].get("COLOR_0")
@@ -96,8 +118,8 @@ def _vertex_colors(gltf: Gltf, primitive: dict) -> Float[np.ndarray, "vertices 3
     return colors.astype(np.float32)
 
 
-def _cloud(gltf: Gltf, primitive: dict, matrix: np.ndarray) -> Cloud:
-    points = _positions(gltf, primitive, matrix).astype(np.float32)
+def _cloud(gltf: Gltf, primitive: dict, positions: Float[np.ndarray, "vertices 3"]) -> Cloud:
+    points = positions.astype(np.float32)
     colors = _vertex_colors(gltf, primitive)
     if colors is None:
         colors = np.broadcast_to(GREY_LINEAR, points.shape)
@@ -105,9 +127,12 @@ def _cloud(gltf: Gltf, primitive: dict, matrix: np.ndarray) -> Cloud:
 
 
 def _part(
-    gltf: Gltf, primitive: dict, mode: int, matrix: np.ndarray, materials: list[Material]
+    gltf: Gltf,
+    primitive: dict,
+    mode: int,
+    positions: Float[np.ndarray, "vertices 3"],
+    material: Material | None,
 ) -> Part:
-    positions = _positions(gltf, primitive, matrix)
     if "indices" in primitive:
         indices = gltf.accessor(primitive["indices"])[:, 0].astype(np.int64)
     else:
@@ -115,10 +140,9 @@ def _part(
     faces = _faces(indices, mode)
     triangles = positions[faces].astype(np.float32)
     vertex_colors = _vertex_colors(gltf, primitive)
-    if "material" not in primitive:
+    if material is None:
         colors = np.broadcast_to(GREY_LINEAR, triangles.shape)
         return Part(triangles, colors if vertex_colors is None else vertex_colors[faces])
-    material = materials[primitive["material"]]
     colors = np.broadcast_to(material.color, triangles.shape)
     if vertex_colors is not None and not material.unreadable:
         colors = colors * vertex_colors[faces]
@@ -148,10 +172,12 @@ def _material(gltf: Gltf, entry: dict, notes: list[str]) -> Material:
     if glossy is not None:
         factor, texture = glossy.get("diffuseFactor"), glossy.get("diffuseTexture")
     color = np.clip(np.array((factor or (1, 1, 1))[:3], np.float32), 0, 1)
-    if texture is None:
-        return Material(color)
+    opacity = factor[3] if factor and len(factor) > 3 else 1.0
+    invisible = _is_invisible(entry, opacity)
+    if texture is None or invisible:
+        return Material(color, invisible=invisible)
     try:
-        image = _texture(gltf, texture["index"], _cut_below(entry))
+        image = _texture(gltf, texture["index"], _cut_below(entry, opacity))
     except (AssetError, ValueError, LookupError) as error:
         name = entry.get("name", "without a name")
         notes.append(f"texture of material '{name}' is unreadable ({error}); grey instead")
@@ -168,10 +194,20 @@ def _uv_matrix(transform: dict) -> Float[np.ndarray, "3 3"]:
     return np.array([[cos * su, sin * sv, u], [-sin * su, cos * sv, v], [0, 0, 1]], np.float64)
 
 
-def _cut_below(material: dict) -> float:
-    """The opacity below which a material's texture is a hole."""
+def _is_invisible(material: dict, opacity: float) -> bool:
+    """Whether nothing is seen of a material of this opacity, whatever its texture."""
     mode = material.get("alphaMode", "OPAQUE")
-    return {"MASK": material.get("alphaCutoff", 0.5), "BLEND": 0.5}.get(mode, 0.0)
+    if mode == "MASK":
+        return opacity < material.get("alphaCutoff", 0.5)
+    return mode == "BLEND" and opacity <= 0
+
+
+def _cut_below(material: dict, opacity: float) -> float:
+    """The opacity below which a material's texture is a hole, given that of its colour."""
+    mode = material.get("alphaMode", "OPAQUE")
+    if mode == "MASK":
+        return material.get("alphaCutoff", 0.5) / max(opacity, 1e-6)
+    return 0.5 if mode == "BLEND" else 0.0
 
 
 def _texture(gltf: Gltf, index: int, cut_below: float) -> Texture:

@@ -7,23 +7,26 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float32
 
-from mixcon3d_jax.assets.asset import Asset, AssetError, Cloud, Part
+from mixcon3d_jax.assets.asset import Asset, AssetError, Cloud
 from mixcon3d_jax.assets.cloud import read_numpy_cloud
+from mixcon3d_jax.assets.companions import Companions
 from mixcon3d_jax.assets.gltf import read_gltf
 from mixcon3d_jax.assets.gltf_scene import gltf_asset
+from mixcon3d_jax.assets.off import read_off
 from mixcon3d_jax.assets.simple_mesh import read_simple_mesh
+from mixcon3d_jax.assets.triangles import triangle_areas
 
 UpAxis = Literal["y", "z"]
 
 _READERS = {
-    ".glb": lambda path: gltf_asset(read_gltf(path)),
-    ".gltf": lambda path: gltf_asset(read_gltf(path)),
+    ".glb": lambda companions: gltf_asset(read_gltf(companions)),
+    ".gltf": lambda companions: gltf_asset(read_gltf(companions)),
     ".obj": read_simple_mesh,
     ".ply": read_simple_mesh,
-    ".off": read_simple_mesh,
     ".stl": read_simple_mesh,
-    ".npy": read_numpy_cloud,
-    ".npz": read_numpy_cloud,
+    ".off": lambda companions: read_off(companions.asset),
+    ".npy": lambda companions: read_numpy_cloud(companions.asset),
+    ".npz": lambda companions: read_numpy_cloud(companions.asset),
 }
 SUFFIXES = tuple(_READERS)
 
@@ -31,7 +34,7 @@ SUFFIXES = tuple(_READERS)
 _LEAST_RELATIVE_AREA = 1e-10
 
 
-def load_asset(path: Path, up_axis: UpAxis) -> Asset:
+def load_asset(path: Path, up_axis: UpAxis, root: Path | None = None) -> Asset:
     """Reads a mesh (GLB, glTF, OBJ, PLY, OFF, STL) or a point cloud (PLY, NPY, NPZ).
 
     Geometries stay separate, with their scene-graph transforms applied.  Colours become sRGB:
@@ -43,6 +46,9 @@ def load_asset(path: Path, up_axis: UpAxis) -> Asset:
       path: the file; textures, materials and buffers are looked for beside it.
       up_axis: the axis that points up in this file, whatever its format's convention.  "z" is
         turned by the proper rotation (x, y, z) -> (x, z, -y).
+      root: a folder; files outside it that the asset refers to are taken as missing, so that no
+        asset can read what is not part of its collection.  Default: the folder that the asset's
+        folder lies in, since packs keep textures in a folder beside that of the meshes.
 
     Raises:
       AssetError: when the file is missing, empty, truncated, no mesh or cloud, without area, or
@@ -64,7 +70,7 @@ def load_asset(path: Path, up_axis: UpAxis) -> Asset:
     try:
         # What overflows float32 becomes infinite, which is reported below.
         with np.errstate(over="ignore", invalid="ignore"):
-            asset = reader(path)
+            asset = reader(Companions(path, root or path.parent.resolve().parent))
     except AssetError:
         raise
     except Exception as error:  # Parsers raise every kind of exception on broken files.
@@ -99,7 +105,7 @@ def _checked(path: Path, asset: Asset) -> Asset:
     if not np.isfinite(corners).all():
         raise AssetError(f"{path}: vertices are NaN or infinite; repair or export it again")
     extent = np.ptp(corners.astype(np.float64), axis=0).max()
-    area = sum(triangle_areas(part).sum() for part in parts)
+    area = sum(triangle_areas(part.triangles).sum() for part in parts)
     if area <= _LEAST_RELATIVE_AREA * extent**2:
         raise AssetError(f"{path}: its faces have no area; export it again with a real surface")
     return replace(asset, parts=parts)
@@ -111,10 +117,3 @@ def _checked_cloud(path: Path, cloud: Cloud) -> Cloud:
     if not np.isfinite(cloud.points).all():
         raise AssetError(f"{path}: points are NaN or infinite; remove them")
     return cloud
-
-
-def triangle_areas(part: Part) -> np.ndarray:
-    """The area of each triangle, in the asset's own units squared, float64."""
-    corners = part.triangles.astype(np.float64)
-    first, second = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
-    return np.linalg.norm(np.cross(first, second), axis=1) / 2

@@ -17,6 +17,7 @@ class Material:
       texture: None where the colour alone counts.
       uv_set: which of the primitive's texture coordinates the texture uses.
       uv_matrix: an affine map that the texture coordinates go through.
+      invisible: it is fully transparent.
       unreadable: it has a texture that could not be read; `color` is the grey instead.
     """
 
@@ -24,4 +25,5 @@ class Material:
     texture: Texture | None = None
     uv_set: int = 0
     uv_matrix: Float[np.ndarray, "3 3"] = field(default_factory=lambda: np.eye(3))
+    invisible: bool = False
     unreadable: bool = False

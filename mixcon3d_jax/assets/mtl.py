@@ -23,21 +23,35 @@ def obj_materials(companions: Companions, notes: list[str]) -> dict[str, Materia
     materials: dict[str, Material] = {}
     text = companions.asset.read_text(encoding="utf-8", errors="replace")
     for line in text.splitlines():
-        if line.startswith("mtllib "):
-            try:
-                library = companions.read(line[len("mtllib ") :])
-            except AssetError as error:
-                notes.append(f"material library is unreadable ({error}); grey instead")
-            else:
+        key, _, names = line.strip().replace("\t", " ").partition(" ")
+        if key == "mtllib":
+            for library in _libraries(companions, names, notes):
                 materials |= _parse(companions, library.decode("utf-8", errors="replace"), notes)
     return materials
+
+
+def _libraries(companions: Companions, names: str, notes: list[str]) -> list[bytes]:
+    """The files that a `mtllib` line names: one with spaces in its name, or several."""
+    try:
+        return [companions.read(names)]
+    except AssetError as error:
+        whole = error
+    found, errors = [], []
+    for name in names.split():
+        try:
+            found.append(companions.read(name))
+        except AssetError as error:
+            errors.append(error)
+    for error in errors if found else [whole]:
+        notes.append(f"material library is unreadable ({error}); grey instead")
+    return found
 
 
 def _parse(companions: Companions, text: str, notes: list[str]) -> dict[str, Material]:
     entries: dict[str, dict[str, str]] = {}
     entry: dict[str, str] = {}
     for line in text.splitlines():
-        key, _, value = line.strip().partition(" ")
+        key, _, value = line.strip().replace("\t", " ").partition(" ")
         if key.lower() == "newmtl":
             entry = entries.setdefault(value.strip(), {})
         else:

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float32, UInt8
 
 from mixcon3d_jax.assets.asset import Asset, Cloud, Part
 from mixcon3d_jax.assets.color import linear_to_bytes, surface_color, surface_is_solid
-from mixcon3d_jax.assets.load import triangle_areas
+from mixcon3d_jax.assets.triangles import triangle_areas
 
 Points = Float32[np.ndarray, "points 3"]
 Colors = UInt8[np.ndarray, "points 3"]
@@ -32,7 +32,7 @@ def sample_points(
     """
     if asset.cloud is not None:
         return _from_cloud(asset.cloud, num_points, rng)
-    areas = [triangle_areas(part) for part in asset.parts]
+    areas = [triangle_areas(part.triangles) for part in asset.parts]
     drawn: list[tuple[Points, Colors]] = []
     missing = num_points
     # Points in the holes of cut-out textures are drawn anew, which keeps the rest uniform; an

@@ -1,6 +1,7 @@
-"""OBJ, PLY, OFF and STL files, parsed by trimesh."""
+"""OBJ, PLY and STL files, parsed by trimesh."""
 
-from pathlib import Path
+import io
+from collections.abc import Callable
 
 import numpy as np
 import trimesh
@@ -15,41 +16,45 @@ from mixcon3d_jax.assets.mtl import obj_materials
 from mixcon3d_jax.assets.texture import decode_texture
 
 
-class _Beside(trimesh.resolvers.Resolver):
+class _Resolver(trimesh.resolvers.Resolver):
     """Lets trimesh read the files that an asset refers to."""
 
-    def __init__(self, companions: Companions):
-        self._companions = companions
+    def __init__(self, read: Callable[[str], bytes]):
+        self._read = read
 
     def get(self, key: str) -> bytes:
-        return self._companions.read(key)
+        return self._read(key)
 
     def keys(self) -> list[str]:
         return []
 
-    def namespaced(self, namespace: str) -> "_Beside":
+    def namespaced(self, namespace: str) -> "_Resolver":
         raise NotImplementedError("single files have no namespaces")
 
     def write(self, name: str, data: bytes) -> None:
         raise NotImplementedError("assets are only read")
 
 
-def read_simple_mesh(path: Path) -> Asset:
-    """Reads an OBJ, PLY, OFF or STL file; colours in these formats are sRGB as they are.
+def read_simple_mesh(companions: Companions) -> Asset:
+    """Reads an OBJ, PLY or STL file; colours in these formats are sRGB as they are.
 
     Each group of faces with one material is a part of its own.  Colour comes from the material
     (texture x `Kd`) where there is one, else from the faces, else from the vertices.
     """
-    kind, companions = path.suffix.lower()[1:], Companions(path)
+    path = companions.asset
+    kind = path.suffix.lower()[1:]
     check_whole(path)
-    with path.open("rb") as file:
-        # process=False: merging vertices would drop broken ones before they are reported.
-        scene = trimesh.load_scene(
-            file, file_type=kind, resolver=_Beside(companions), process=False
-        )
+    data, resolver = path.read_bytes(), _Resolver(companions.read)
     notes: list[str] = []
     materials = obj_materials(companions, notes) if kind == "obj" else {}
     ply_material = _ply_material(companions, notes) if kind == "ply" else None
+    if kind == "obj":
+        # trimesh knows no tabs and one library: give it names only, of all that were read.
+        data = data.replace(b"\t", b" ")
+        names = "\n".join(f"newmtl {name}" for name in materials).encode()
+        resolver = _Resolver(lambda _: names)
+    # process=False: merging vertices would drop broken ones before they are reported.
+    scene = trimesh.load_scene(io.BytesIO(data), file_type=kind, resolver=resolver, process=False)
     parts, cloud = [], None
     for geometry in scene.geometry.values():
         if isinstance(geometry, trimesh.Trimesh) and len(geometry.faces):

@@ -31,8 +31,15 @@ def decode_texture(
         with warnings.catch_warnings():
             # Pillow advises against odd but readable kinds of palettes.
             warnings.simplefilter("ignore", UserWarning)
-            rgba = np.asarray(Image.open(io.BytesIO(data)).convert("RGBA"))
+            rgba = np.asarray(_eight_bit(Image.open(io.BytesIO(data))).convert("RGBA"))
     except Exception as error:  # Pillow's decoders raise many kinds on broken data.
         raise ValueError(f"{name} is no readable image: {type(error).__name__}") from error
     solid = rgba[..., 3] >= 255 * cut_below
     return Texture(rgba[..., :3], wrap, None if solid.all() else solid)
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """16-bit grey scaled to 8 bits; Pillow would clip it, so that nearly all of it is white."""
+    if not image.mode.startswith("I;16"):
+        return image
+    return Image.fromarray(np.rint(np.asarray(image) / 257).astype(np.uint8))

@@ -1,7 +1,9 @@
+import io
 import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from mixcon3d_jax.assets import AssetError, load_asset, sample_points
 from tests.assets.gltf_files import TRIANGLE, make_gltf, png_bytes, png_uri, textured, write_glb
@@ -104,6 +106,42 @@ def test_one_mesh_in_two_nodes_is_there_twice(tmp_path):
     nodes = [{"mesh": 0}, {"mesh": 0, "translation": [5, 0, 0]}]
     tree, data = make_gltf({"POSITION": TRIANGLE}, nodes=nodes)
     assert len(load_asset(write_glb(tmp_path / "a.glb", tree, data), "y").parts) == 2
+
+
+def test_a_skinned_mesh_is_where_its_joints_are_and_not_where_its_node_is(tmp_path):
+    # Corner 0 hangs on joint 0, corner 1 on joint 1, corner 2 on both alike.
+    joints = np.array([[0, 1, 0, 0]] * 3, np.uint8)
+    weights = np.float32([[1, 0, 0, 0], [0, 1, 0, 0], [0.5, 0.5, 0, 0]])
+    bind = np.stack([np.eye(4), np.eye(4)])
+    bind[1, :3, 3] = (-1, 0, 0)
+    nodes = [
+        {"children": [1, 2]},
+        {"mesh": 0, "skin": 0, "translation": [50, 50, 50]},
+        {"translation": [0, 0, 2], "children": [3]},
+        {"translation": [4, 0, 0], "scale": [3, 3, 3]},
+    ]
+    tree, data = make_gltf(
+        {"POSITION": TRIANGLE, "JOINTS_0": joints, "WEIGHTS_0": weights},
+        nodes=nodes,
+        scenes=[{"nodes": [0]}],
+    )
+    matrices = bind.transpose(0, 2, 1).astype(np.float32).tobytes()
+    view = {"buffer": 0, "byteOffset": len(data), "byteLength": len(matrices)}
+    tree["bufferViews"].append(view)
+    accessor = {"bufferView": len(tree["bufferViews"]) - 1, "componentType": 5126, "count": 2}
+    tree["accessors"].append(accessor | {"type": "MAT4"})
+    tree["skins"] = [{"joints": [2, 3], "inverseBindMatrices": len(tree["accessors"]) - 1}]
+    asset = load_asset(write_glb(tmp_path / "a.glb", tree, data + matrices), "y")
+    # Joint 0 moves by (0, 0, 2); joint 1 takes x to 3 (x - 1) + 4, and so on, and z to 3 z + 2.
+    expected = [[0, 0, 2], [4, 0, 2], [0.5 * 0 + 0.5 * 1, 0.5 * 1 + 0.5 * 3, 2]]
+    np.testing.assert_allclose(asset.parts[0].triangles[0], expected, atol=1e-6)
+
+
+def test_a_node_with_two_parents_is_refused(tmp_path):
+    nodes = [{"children": [2]}, {"children": [2]}, {"mesh": 0}]
+    tree, data = make_gltf({"POSITION": TRIANGLE}, nodes=nodes)
+    with pytest.raises(AssetError, match="two parents"):
+        load_asset(write_glb(tmp_path / "a.glb", tree, data), "y")
 
 
 def test_nodes_in_a_cycle_are_refused(tmp_path):
@@ -210,6 +248,79 @@ def test_textures_cut_out_what_their_material_says(tmp_path, alpha, seen):
     tree, data = make_gltf(attributes, primitive={"material": 0}, **material)
     path = write_glb(tmp_path / "a.glb", tree, data)
     assert len(np.unique(colors_of(path), axis=0)) == seen
+
+
+@pytest.mark.parametrize(
+    ("alpha", "mode", "seen"),
+    [(0, "OPAQUE", 2), (0, "BLEND", 1), (0.01, "BLEND", 2), (0.4, "MASK", 1), (0.6, "MASK", 2)],
+)
+def test_what_is_fully_transparent_is_left_out(tmp_path, alpha, mode, seen):
+    glass = {"pbrMetallicRoughness": {"baseColorFactor": [1, 1, 1, alpha]}, "alphaMode": mode}
+    tree, data = make_gltf({"POSITION": TRIANGLE}, materials=[glass])
+    (primitive,) = tree["meshes"][0]["primitives"]
+    tree["meshes"][0]["primitives"].append(primitive | {"material": 0})
+    asset = load_asset(write_glb(tmp_path / "a.glb", tree, data), "y")
+    assert len(asset.parts) == seen
+    assert asset.warnings == []
+
+
+def test_an_asset_that_is_transparent_as_a_whole_is_taken_as_if_it_were_not(tmp_path):
+    glass = {"pbrMetallicRoughness": {"baseColorFactor": [1, 0, 0, 0]}, "alphaMode": "BLEND"}
+    tree, data = make_gltf({"POSITION": TRIANGLE}, primitive={"material": 0}, materials=[glass])
+    path = write_glb(tmp_path / "a.glb", tree, data)
+    assert only_color(path) == [255, 0, 0]
+    assert "fully transparent" in load_asset(path, "y").warnings[0]
+
+
+def test_a_masked_texture_is_as_opaque_as_it_and_its_factor(tmp_path):
+    attributes = {"POSITION": TRIANGLE, "TEXCOORD_0": TRIANGLE[:, :2].copy()}
+    # Opacities 1 and 0.78; times 0.6 they are 0.6 and 0.47.
+    material = textured(png_uri([[[255, 0, 0, 255], [0, 0, 255, 200]]]), factor=[1, 1, 1, 0.6])
+    material["materials"][0]["alphaMode"] = "MASK"
+    tree, data = make_gltf(attributes, primitive={"material": 0}, **material)
+    assert only_color(write_glb(tmp_path / "a.glb", tree, data)) == [255, 0, 0]
+
+
+def test_a_grey_texture_of_16_bits_keeps_its_greys(tmp_path):
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((2, 2), 100 * 257, np.uint16)).save(buffer, "PNG")
+    (tmp_path / "grey.png").write_bytes(buffer.getvalue())
+    attributes = {"POSITION": TRIANGLE, "TEXCOORD_0": TRIANGLE[:, :2].copy()}
+    tree, data = make_gltf(attributes, primitive={"material": 0}, **textured("grey.png"))
+    assert only_color(write_glb(tmp_path / "a.glb", tree, data)) == [100, 100, 100]
+
+
+@pytest.mark.parametrize("name", ["{outside}/a.bin", "../../outside/a.bin", "../../../etc/hosts"])
+def test_buffers_outside_the_collection_are_not_read(tmp_path, name):
+    folder = tmp_path / "collection" / "models"
+    (tmp_path / "outside").mkdir()
+    folder.mkdir(parents=True)
+    tree, data = make_gltf({"POSITION": TRIANGLE})
+    (tmp_path / "outside" / "a.bin").write_bytes(data)
+    tree["buffers"][0]["uri"] = name.format(outside=tmp_path / "outside")
+    (folder / "a.gltf").write_text(json.dumps(tree))
+    with pytest.raises(AssetError, match=r"which lies outside .*collection; put that file beside"):
+        load_asset(folder / "a.gltf", "y")
+
+
+def test_files_in_a_folder_beside_the_assets_are_read(tmp_path):
+    for name in ("models", "buffers"):
+        (tmp_path / name).mkdir()
+    tree, data = make_gltf({"POSITION": TRIANGLE})
+    tree["buffers"][0]["uri"] = "../buffers/a.bin"
+    (tmp_path / "buffers" / "a.bin").write_bytes(data)
+    path = tmp_path / "models" / "a.gltf"
+    path.write_text(json.dumps(tree))
+    assert len(load_asset(path, "y").parts) == 1
+    assert len(load_asset(path, "y", tmp_path).parts) == 1
+    with pytest.raises(AssetError, match="lies outside"):
+        load_asset(path, "y", tmp_path / "models")
+
+
+def test_a_texture_whose_name_no_file_can_have_is_grey(tmp_path):
+    attributes = {"POSITION": TRIANGLE, "TEXCOORD_0": TRIANGLE[:, :2].copy()}
+    tree, data = make_gltf(attributes, primitive={"material": 0}, **textured("x" * 5000))
+    assert only_color(write_glb(tmp_path / "a.glb", tree, data)) == [102, 102, 102]
 
 
 def test_compressed_geometry_is_refused(tmp_path):

@@ -126,6 +126,25 @@ def test_obj_without_its_material_library_is_grey_with_a_warning(tmp_path):
     assert "my box.mtl" in asset.warnings[0]
 
 
+@pytest.mark.parametrize(
+    "line", ["mtllib a.mtl b.mtl", "mtllib\ta.mtl\tb.mtl", "mtllib  b.mtl a.mtl"]
+)
+def test_obj_with_two_material_libraries(tmp_path, line):
+    (tmp_path / "a.obj").write_text(
+        f"{line}\nv 0 0 0\nv 1 0 0\nv 0 1 0\nv 0 0 1\nusemtl red\nf 1 2 3\nusemtl\tblue\nf\t1 2 4\n"
+    )
+    (tmp_path / "a.mtl").write_text("newmtl red\nKd 1 0 0\n")
+    (tmp_path / "b.mtl").write_text("newmtl\tblue\nKd\t0 0 1\n")
+    asset = load_asset(tmp_path / "a.obj", "y")
+    assert part_colors(asset) == [[0, 0, 255], [255, 0, 0]]
+    assert asset.warnings == []
+    (tmp_path / "b.mtl").unlink()
+    asset = load_asset(tmp_path / "a.obj", "y")
+    assert part_colors(asset) == [[102, 102, 102], [255, 0, 0]]
+    (warning,) = asset.warnings
+    assert "'b.mtl', which is missing" in warning
+
+
 def test_ply_with_an_unreadable_texture(tmp_path):
     (tmp_path / "a.ply").write_text(
         "ply\nformat ascii 1.0\ncomment TextureFile lost.png\nelement vertex 3\n"
@@ -231,6 +250,53 @@ def test_a_truncated_text_stl(tmp_path, share):
         load_asset(path, "y")
 
 
+ASCII_PLY = (
+    "ply\nformat ascii 1.0\nelement vertex 4\nproperty float x\nproperty float y\n"
+    "property float z\nelement face 2\nproperty list uchar int vertex_indices\nend_header\n"
+    "0 0 0\n1 0 0\n0 1 0\n0 0 1\n3 0 1 2\n3 0 1 3\n"
+)
+
+
+@pytest.mark.parametrize("kept", ["3 0 1 2\n3 0 1", "3 0 1 2\n3", "3 0 1 2\n", "", "0 0"])
+def test_a_truncated_text_ply(tmp_path, kept):
+    path = tmp_path / "a.ply"
+    path.write_text(ASCII_PLY)
+    assert load_asset(path, "y").parts[0].triangles.shape == (2, 3, 3)
+    whole, faces = ASCII_PLY.split("3 0 1 2\n")
+    path.write_text((whole if faces else ASCII_PLY) + kept)
+    with pytest.raises(AssetError, match=r"a\.ply: truncated.*(lines are there|is incomplete)"):
+        load_asset(path, "y")
+
+
+def test_a_truncated_text_cloud_and_a_truncated_binary_one(tmp_path):
+    header = ASCII_PLY.partition("element face")[0] + "end_header\n"
+    path = tmp_path / "a.ply"
+    path.write_text(header + "0 0 0\n1 0 0\n0 1 0\n0 0 1\n")
+    assert len(load_asset(path, "y").cloud.points) == 4
+    for rest in ("0 0 0\n1 0 0\n0 1 0\n", "0 0 0\n1 0 0\n0 1 0\n0 0"):
+        path.write_text(header + rest)
+        with pytest.raises(AssetError, match=r"a\.ply: truncated"):
+            load_asset(path, "y")
+    trimesh.PointCloud(POINTS, colors=COLORS).export(path)
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(AssetError, match=r"a\.ply: truncated"):
+        load_asset(path, "y")
+
+
+@pytest.mark.parametrize(
+    "last",
+    ["f 1/1 2/1", "f 1/1", "f", "f 1/1 2/1 3/", "f 1/1 2/1 3", "v 1 2", "v"],
+)
+def test_an_obj_whose_last_line_is_cut(tmp_path, last):
+    path = tmp_path / "a.obj"
+    whole = "v 0 0 0\nv 1 0 0\nv 0 1 0\nvt 0 0\nf 1/1 2/1 3/1\n"
+    path.write_text(whole + "f 1/1 \\\n2/1 3/1\n# end")
+    assert load_asset(path, "y").parts[0].triangles.shape == (2, 3, 3)
+    path.write_text(whole + last)
+    with pytest.raises(AssetError, match=r"a\.obj: truncated.*its last (face|vertex)"):
+        load_asset(path, "y")
+
+
 def test_an_obj_cut_before_its_faces(tmp_path):
     (tmp_path / "a.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\n")
     with pytest.raises(AssetError, match="neither faces nor points"):
@@ -259,6 +325,53 @@ def test_vertices_that_are_not_finite(tmp_path, value):
 def test_the_off_files_of_modelnet_lack_a_line_break(tmp_path):
     (tmp_path / "a.off").write_text("OFF3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n")
     assert load_asset(tmp_path / "a.off", "y").parts[0].triangles.shape == (1, 3, 3)
+
+
+SQUARE = "0 0 0\n1 0 0\n1 1 0\n0 1 0\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("# made by hand\n\nOFF # here\n4 1 0\n# corners\n" + SQUARE + "4 0 1 2 3\n", [102] * 3),
+        ("OFF 4 1 0\n" + SQUARE + "4 0 1 2 3 10 20 30\n", [10, 20, 30]),
+        ("OFF\n4 1 0\n" + SQUARE + "4 0 1 2 3 0.2 0.4 1.0 1.0\n", [51, 102, 255]),
+        ("OFF\n4 1 0\n" + SQUARE + "4 0 1 2 3 7\n", [102] * 3),  # a number in a palette
+        ("COFF\n4 1 0\n" + SQUARE.replace("\n", " 10 20 30 255\n") + "4 0 1 2 3\n", [10, 20, 30]),
+        ("COFF\n4 1 0\n" + SQUARE.replace("\n", " 0.2 0.4 1 1\n") + "4 0 1 2 3\n", [51, 102, 255]),
+        ("CNOFF\n4 1 0\n" + SQUARE.replace("\n", " 0 0 1 9 8 7 255\n") + "4 0 1 2 3\n", [9, 8, 7]),
+        ("NOFF\n4 1 0\n" + SQUARE.replace("\n", " 0 0 1\n") + "4 0 1 2 3\n", [102] * 3),
+    ],
+)
+def test_off_files_with_comments_and_colors(tmp_path, text, expected):
+    (tmp_path / "a.off").write_text(text)
+    asset = load_asset(tmp_path / "a.off", "y")
+    assert asset.parts[0].triangles.shape == (2, 3, 3)
+    assert part_colors(asset) == [expected]
+
+
+def test_off_faces_without_a_color_among_colored_ones_are_grey(tmp_path):
+    text = "OFF\n4 2 0\n" + SQUARE + "3 0 1 2 255 0 0\n3 0 2 3\n"
+    (tmp_path / "a.off").write_text(text)
+    colors = np.unique(sampled(tmp_path / "a.off")[1], axis=0)
+    assert colors.tolist() == [[102, 102, 102], [255, 0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("OFF BINARY\n...", "binary or empty"),
+        ("OFF\n", "binary or empty"),
+        ("4OFF\n4 1 0\n", "does not begin with 'OFF'"),
+        ("OFF\n4 1 0\n" + SQUARE + "4 0 1 2 4\n", "vertex that is not there"),
+        ("OFF\n4 1 0\n" + SQUARE + "4 0 1 2\n", "last face is incomplete"),
+        ("COFF\n4 1 0\n" + SQUARE + "4 0 1 2 3\n", "truncated"),
+    ],
+)
+def test_off_files_that_are_wrong(tmp_path, text, reason):
+    (tmp_path / "a.off").write_text(text)
+    with pytest.raises(AssetError, match=rf"a\.off: .*{reason}"):
+        load_asset(tmp_path / "a.off", "y")
 
 
 def test_an_unknown_up_axis(tmp_path):
