@@ -15,8 +15,9 @@ from jaxtyping import Float32
 
 from data_prep.prepare_asset import decode_render, read_prepared
 from data_prep.prompts import PROMPT_TEMPLATES, prompts
-from data_prep.storage import DAMAGED, write_whole
+from data_prep.storage import DAMAGED
 from mixcon3d_jax.assets import NUM_VIEWS
+from mixcon3d_jax.files import write_whole
 from mixcon3d_jax.models.clip_folder import ClipFolder
 from mixcon3d_jax.progress import progress
 

@@ -1,6 +1,7 @@
 """Manifests: the list of a folder's assets."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -108,11 +109,13 @@ def _entry(manifest: Path, number: int, entry: Any) -> Entry:
     if not isinstance(captions, list) or not all(isinstance(text, str) for text in captions):
         raise ManifestError(f"{where}: 'captions' must be a list of texts, not {captions!r}")
     split = _text(where, entry, "split", default="train")
-    if not split.isidentifier():
+    if not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", split):
         raise ManifestError(
-            f"{where}: split '{split}' must be letters, digits and underscores, and begin with a "
-            "letter; rename it"
+            f"{where}: split '{split}' must be letters (a-z), digits and underscores, and begin "
+            "with a letter; rename it"
         )
+    if split == "all":  # TFDS: the union of all splits.
+        raise ManifestError(f"{where}: the split name 'all' is taken for all splits; rename it")
     return Entry(
         id=_text(where, entry, "id", default=path),
         path=manifest.parent / path,

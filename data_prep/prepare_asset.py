@@ -12,11 +12,12 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from PIL import Image
 
-from data_prep.storage import DAMAGED, write_whole
+from data_prep.storage import DAMAGED
 from mixcon3d_jax.assets import AssetError, load_asset, render_views, sample_points
+from mixcon3d_jax.files import write_whole
 
 # Raise it when the same file and options give another result than before.
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,19 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of an asset: `failure` says why it could not be prepared, if so."""
+    """What became of an asset.
+
+    Attributes:
+      fingerprint: changes with its files and the options; empty where it failed.
+      failure: why it could not be prepared, if so.
+      warnings: what was mended.
+      companions: the files that it refers to, relative to its folder.
+    """
 
     fingerprint: str = ""
     failure: str = ""
     warnings: tuple[str, ...] = ()
+    companions: tuple[str, ...] = ()
 
 
 def prepared_path(work: Path, asset_id: str) -> Path:
@@ -69,20 +78,27 @@ def prepared_path(work: Path, asset_id: str) -> Path:
     return work / "assets" / f"{hashlib.sha256(asset_id.encode()).hexdigest()[:24]}.npz"
 
 
-def prepare(asset: Path, asset_id: str, work: Path, options: PrepareOptions) -> Outcome:
+def prepare(asset: Path, asset_id: str, root: Path, work: Path, options: PrepareOptions) -> Outcome:
     """Prepares one asset unless its prepared file is there and still right.
 
     A failure is part of the outcome and not stored, so that a later run tries again.
 
+    Args:
+      asset: the asset's file.
+      asset_id: its id in the manifest.
+      root: the folder that the files it refers to must lie in.
+      work: where prepared files go.
+      options: what else the result depends on.
+
     Raises:
-      DiskFullError: when there is no room for the prepared file.
+      WriteError: when the prepared file cannot be written.
     """
     target = prepared_path(work, asset_id)
     finished = _finished(target, asset, options)
     if finished is not None:
         return finished
     try:
-        data, outcome = _prepare(asset, asset_id, options)
+        data, outcome = _prepare(asset, asset_id, root, options)
     except AssetError as error:
         return Outcome(failure=str(error))
     except Exception as error:  # One strange asset must not stop the work on all others.
@@ -91,14 +107,16 @@ def prepare(asset: Path, asset_id: str, work: Path, options: PrepareOptions) -> 
     return outcome
 
 
-def _prepare(asset: Path, asset_id: str, options: PrepareOptions) -> tuple[bytes, Outcome]:
-    loaded = load_asset(asset, options.up_axis)
+def _prepare(
+    asset: Path, asset_id: str, root: Path, options: PrepareOptions
+) -> tuple[bytes, Outcome]:
+    loaded = load_asset(asset, options.up_axis, root)
     digest = hashlib.sha256(asset_id.encode()).digest()
     rng = np.random.default_rng([options.seed, *np.frombuffer(digest, np.uint32).tolist()])
     points, colors, sampling_warnings = sample_points(loaded, options.num_points, rng)
     views = render_views(loaded, options.render_size)
-    companions = [str(path) for path in loaded.companions]
-    fingerprint = _fingerprint(asset, map(Path, companions), options)
+    companions = tuple(str(path.relative_to(asset.parent)) for path in loaded.companions)
+    fingerprint = asset_fingerprint(asset, companions, options)
     warnings = (*loaded.warnings, *sampling_warnings)
     meta = {"fingerprint": fingerprint, "companions": companions, "warnings": warnings}
     pngs = [_png(view) for view in views]
@@ -111,7 +129,7 @@ def _prepare(asset: Path, asset_id: str, options: PrepareOptions) -> tuple[bytes
         png=np.frombuffer(b"".join(pngs), np.uint8),
         png_sizes=np.array([len(png) for png in pngs]),
     )
-    return buffer.getvalue(), Outcome(fingerprint, warnings=warnings)
+    return buffer.getvalue(), Outcome(fingerprint, warnings=warnings, companions=companions)
 
 
 def _finished(target: Path, asset: Path, options: PrepareOptions) -> Outcome | None:
@@ -119,12 +137,12 @@ def _finished(target: Path, asset: Path, options: PrepareOptions) -> Outcome | N
     try:
         with np.load(target, allow_pickle=False) as arrays:
             meta = json.loads(arrays["meta"].tobytes())
-        found = _fingerprint(asset, map(Path, meta["companions"]), options)
+        found = asset_fingerprint(asset, meta["companions"], options)
     except (*DAMAGED, KeyError):
         return None
     if found != meta["fingerprint"]:
         return None
-    return Outcome(found, warnings=tuple(meta["warnings"]))
+    return Outcome(found, warnings=tuple(meta["warnings"]), companions=tuple(meta["companions"]))
 
 
 def read_prepared(work: Path, asset_id: str) -> Prepared:
@@ -153,10 +171,10 @@ def _png(image: UInt8[np.ndarray, "height width 3"]) -> bytes:
     return buffer.getvalue()
 
 
-def _fingerprint(asset: Path, companions: Iterable[Path], options: PrepareOptions) -> str:
+def asset_fingerprint(asset: Path, companions: Iterable[str], options: PrepareOptions) -> str:
     """A hash of the asset's files (their absence too) and of the options."""
     total = hashlib.sha256(json.dumps([_FORMAT, asdict(options)]).encode())
-    for path in (asset, *companions):
+    for path in (asset, *(asset.parent / name for name in companions)):
         content = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "missing"
         total.update(content.encode())
     return total.hexdigest()

@@ -47,6 +47,7 @@ def write_records(
     clip: ClipFolder,
     prepare_options: PrepareOptions,
     options: RecordOptions,
+    extra_files: Mapping[str, bytes],
 ) -> DatasetCard:
     """Embeds what was prepared and writes the data set; assets that failed are left out.
 
@@ -54,7 +55,7 @@ def write_records(
     renumber them.
 
     Raises:
-      InputError: when the disk is full; finished work is kept.
+      InputError: when a file cannot be written; finished work is kept.
     """
     assets = [
         (entry.id, outcome.fingerprint) for entry, outcome in zip(entries, outcomes, strict=True)
@@ -82,7 +83,8 @@ def write_records(
         split: _records(work, _mixed(good, split, prepare_options.seed), embeddings, options)
         for split in sorted({entry.split for entry in good})
     }
-    return write_dataset(output, card, splits, np.stack([prompt_avgs[p] for p in phrases]))
+    class_embeddings = np.stack([prompt_avgs[phrase] for phrase in phrases])
+    return write_dataset(output, card, splits, class_embeddings, extra_files=extra_files)
 
 
 def _mixed(entries: Sequence[Entry], split: str, seed: int) -> list[Entry]:

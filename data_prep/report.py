@@ -7,7 +7,7 @@ from pathlib import Path
 
 from data_prep.manifest import Entry
 from data_prep.prepare_asset import Outcome
-from data_prep.storage import write_whole
+from mixcon3d_jax.files import write_whole
 
 
 def write_report(path: Path, entries: Sequence[Entry], outcomes: Sequence[Outcome]) -> dict:

@@ -9,8 +9,8 @@ from PIL import Image
 
 from data_prep.manifest import Entry
 from data_prep.prepare_asset import decode_render, read_prepared
-from data_prep.storage import write_whole
 from mixcon3d_jax.assets import NUM_VIEWS, contact_sheet
+from mixcon3d_jax.files import write_whole
 
 _SHEETS, _ROWS, _COLUMNS = 4, 6, 12
 _ALL_VIEWS_ROWS = 8
@@ -21,10 +21,12 @@ def write_contact_sheets(folder: Path, work: Path, entries: Sequence[Entry]) -> 
     """Writes a few sheets: objects of all classes, and some objects from all cameras.
 
     Args:
-      folder: where they go.
+      folder: where they go; its earlier sheets are removed.
       work: holds the prepared assets.
       entries: those that were prepared.
     """
+    for earlier in folder.glob("*.png"):
+        earlier.unlink()
     by_class = sorted(entries, key=lambda entry: (entry.class_name, entry.id))
     shown = _spread(by_class, _SHEETS * _ROWS * _COLUMNS)
     written = []

@@ -1,49 +1,24 @@
-"""Files that are whole or not there, and what to say when the disk is full."""
+"""Reading what an earlier run stored, and asking early whether a folder can be written."""
 
-import errno
-import os
-import shutil
+import tempfile
 import zipfile
 from pathlib import Path
 
-from mixcon3d_jax.errors import InputError
-
-# EFBIG: a limit on file sizes (`ulimit -f`, some network disks) instead of a full disk.
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+from mixcon3d_jax.files import WriteError
 
 # What np.load raises for a file that is missing, empty, truncated or something else.
 DAMAGED = (OSError, ValueError, EOFError, zipfile.BadZipFile)
 
 
-class DiskFullError(InputError):
-    """There is no room for a file."""
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Writes a file under a temporary name and renames it, so that it is never half there.
+def check_writable(folder: Path) -> None:
+    """Makes a folder and, for a moment, a file in it: hours of work must not end at the first one.
 
     Raises:
-      DiskFullError: when there is no room; nothing is left of the file.
+      WriteError: when that is refused; the message names the folder.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data)
-        temporary.replace(path)
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
     except OSError as error:
-        if error.errno not in _NO_SPACE:
-            raise
-        raise DiskFullError(
-            f"{path}: the disk is full ({len(data) / 1e6:.3f} MB for it; {_free(path):.3f} MB "
-            "free). Finished work is kept: make room and run the same command again, it continues "
-            "from there"
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _free(path: Path) -> float:
-    """Megabytes free where `path` would lie."""
-    while not path.exists():
-        path = path.parent
-    return shutil.disk_usage(path).free / 1e6
+        raise WriteError.of(folder, error) from error

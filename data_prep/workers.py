@@ -16,15 +16,22 @@ from mixcon3d_jax.progress import progress
 
 
 def prepare_all(
-    entries: Sequence[Entry], work: Path, options: PrepareOptions, workers: int
+    entries: Sequence[Entry], root: Path, work: Path, options: PrepareOptions, workers: int
 ) -> list[Outcome]:
     """Prepares every entry; what an earlier run finished is taken over.
+
+    Args:
+      entries: the assets.
+      root: the manifest's folder, which the files that assets refer to must lie in.
+      work: where prepared assets go.
+      options: what else they depend on.
+      workers: processes.
 
     Returns:
       What became of each entry, in the order of `entries`.
 
     Raises:
-      InputError: when a worker process is killed, or the disk is full.  Finished work is kept.
+      InputError: when a worker process is killed, or cannot write.  Finished work is kept.
     """
     # Spawned, not forked: forking a process that has threads (or JAX) can deadlock.
     executor = ProcessPoolExecutor(
@@ -36,7 +43,7 @@ def prepare_all(
     outcomes: list[Outcome] = [Outcome()] * len(entries)
     try:
         tasks = {
-            executor.submit(prepare, entry.path, entry.id, work, options): index
+            executor.submit(prepare, entry.path, entry.id, root, work, options): index
             for index, entry in enumerate(entries)
         }
         for task in progress(as_completed(tasks), len(entries), "preparing assets"):

@@ -1,8 +1,9 @@
-"""Writes a data set: ArrayRecord shards first, what makes them a data set last."""
+"""Writes a data set beside an earlier one, and takes its place when all of it is there."""
 
 import dataclasses
 import itertools
 import json
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,15 +14,12 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from jaxtyping import Float
 
 from mixcon3d_jax.data import schema
-from mixcon3d_jax.errors import InputError
+from mixcon3d_jax.files import WriteError
 
 CARD_FILE = "card.json"
 CLASS_EMBEDDINGS_FILE = "class_embeddings.npy"
-_OTHER_FILES = (CLASS_EMBEDDINGS_FILE, "dataset_info.json", "features.json")
-
-
-class WriteError(InputError):
-    """A data set cannot be written; most often the disk is full."""
+# Where a data set lies until it is complete, inside its own folder.
+_UNFINISHED = ".unfinished"
 
 
 def write_dataset(
@@ -30,11 +28,13 @@ def write_dataset(
     splits: Mapping[str, Iterable[schema.Record]],
     class_embeddings: Float[np.ndarray, "classes D"] | None = None,
     records_per_shard: int = 1024,
+    extra_files: Mapping[str, bytes] | None = None,
 ) -> schema.DatasetCard:
     """Writes `splits` into `directory` as one TFDS data set.
 
-    The card is written last: a folder without one is not (yet) a data set, and `open_split` says
-    so.  What an earlier attempt left in the folder is removed first.
+    Everything is written into a folder of its own first and moved at the end, the card last.  An
+    earlier data set in `directory` stays as it is until then, whatever fails; a folder without a
+    card holds no (finished) data set, and `open_split` says so.
 
     Args:
       directory: made if missing.
@@ -42,6 +42,7 @@ def write_dataset(
       splits: split name -> records, in the order in which they are to be stored.
       class_embeddings: one row for each of `card.classes`.
       records_per_shard: how many records a file holds.
+      extra_files: name -> content of files that belong to the data set too.
 
     Returns:
       The card as written.
@@ -56,42 +57,62 @@ def write_dataset(
         raise schema.SchemaError(
             f"data set {card.name!r}: class embeddings of shape {expected} expected, got {found}"
         )
+    unfinished = directory / _UNFINISHED
     with _explain_failure(directory):
-        directory.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(directory, card.name)
-    features = schema.record_features(card.embedding_size)
-    shard_lengths, files = {}, {}
-    for split, records in splits.items():
-        serialized = (
-            features.serialize_example(schema.encode_record(record, card.embedding_size))
-            for record in records
-        )
-        written = _write_shards(directory, serialized, records_per_shard)
-        shard_lengths[split] = [count for _, count in written]
-        for index, (temporary, _) in enumerate(written):
-            name = f"{card.name}-{split}.array_record-{index:05d}-of-{len(written):05d}"
-            temporary.rename(directory / name)
-            files[name] = (directory / name).stat().st_size
-    with _explain_failure(directory):
-        _write_tfds_metadata(directory, card, features, shard_lengths, files)
-        if card.classes:
-            np.save(directory / CLASS_EMBEDDINGS_FILE, class_embeddings.astype(np.float32))
-        others = [path for path in directory.iterdir() if path.name in _OTHER_FILES]
-        files |= {path.name: path.stat().st_size for path in sorted(others)}
-        sizes = {split: sum(lengths) for split, lengths in shard_lengths.items()}
-        card = dataclasses.replace(card, splits=sizes, files=files)
-        temporary = directory / f".{CARD_FILE}.tmp"
-        temporary.write_text(json.dumps(dataclasses.asdict(card), indent=1) + "\n")
-        temporary.rename(directory / CARD_FILE)
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+    try:
+        features = schema.record_features(card.embedding_size)
+        shard_lengths = {
+            split: _write_split(unfinished, card, split, features, records, records_per_shard)
+            for split, records in splits.items()
+        }
+        with _explain_failure(directory):
+            _write_tfds_metadata(unfinished, card, features, shard_lengths)
+            if card.classes:
+                np.save(unfinished / CLASS_EMBEDDINGS_FILE, class_embeddings.astype(np.float32))
+            for name, content in (extra_files or {}).items():
+                (unfinished / name).write_bytes(content)
+            files = {path.name: path.stat().st_size for path in sorted(unfinished.iterdir())}
+            sizes = {split: sum(lengths) for split, lengths in shard_lengths.items()}
+            card = dataclasses.replace(card, splits=sizes, files=files)
+            text = json.dumps(dataclasses.asdict(card), indent=1) + "\n"
+            (unfinished / CARD_FILE).write_text(text)
+            _replace_earlier(directory, unfinished, card)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
     return card
 
 
-def _remove_leftovers(directory: Path, name: str) -> None:
-    """Removes an earlier attempt; its card first, so that the folder never passes for finished."""
+def _replace_earlier(directory: Path, unfinished: Path, card: schema.DatasetCard) -> None:
+    """Moves the finished files to their place; without a card until all of them are there."""
     (directory / CARD_FILE).unlink(missing_ok=True)
-    for pattern in (*_OTHER_FILES, ".shard-*.tmp", f"{name}-*.array_record-*"):
+    for pattern in (CLASS_EMBEDDINGS_FILE, f"{card.name}-*.array_record-*"):
         for path in directory.glob(pattern):
             path.unlink()
+    for name in (*card.files, CARD_FILE):
+        (unfinished / name).replace(directory / name)
+
+
+def _write_split(
+    directory: Path,
+    card: schema.DatasetCard,
+    split: str,
+    features: tfds.features.FeaturesDict,
+    records: Iterable[schema.Record],
+    records_per_shard: int,
+) -> list[int]:
+    """Writes the shards of a split; returns the number of records in each."""
+    serialized = (
+        features.serialize_example(schema.encode_record(record, card.embedding_size))
+        for record in records
+    )
+    written = _write_shards(directory, serialized, records_per_shard)
+    for index, (temporary, _) in enumerate(written):
+        # Only now is the number of shards known, which is a part of each one's name.
+        name = f"{card.name}-{split}.array_record-{index:05d}-of-{len(written):05d}"
+        temporary.rename(directory / name)
+    return [count for _, count in written]
 
 
 def _write_shards(
@@ -101,7 +122,7 @@ def _write_shards(
     shards: list[tuple[Path, int]] = []
     rest = iter(serialized)
     for first in rest:
-        path = directory / f".shard-{len(shards):05d}.tmp"
+        path = directory / f"shard-{len(shards):05d}.tmp"
         others = itertools.islice(rest, records_per_shard - 1)
         shards.append((path, _write_shard(path, itertools.chain([first], others))))
     return shards
@@ -141,24 +162,21 @@ def _write_tfds_metadata(
     card: schema.DatasetCard,
     features: tfds.features.FeaturesDict,
     shard_lengths: Mapping[str, list[int]],
-    files: Mapping[str, int],
 ) -> None:
+    """Writes what makes a folder of shards a TFDS data set."""
     template = tfds.core.ShardedFileTemplate(
         data_dir=directory, dataset_name=card.name, filetype_suffix="array_record"
     )
-    splits = [
-        tfds.core.SplitInfo(
+
+    def split_info(split: str, lengths: list[int]) -> tfds.core.SplitInfo:
+        shards = directory.glob(f"{card.name}-{split}.array_record-*")
+        return tfds.core.SplitInfo(
             name=split,
             shard_lengths=lengths,
-            num_bytes=sum(
-                size
-                for name, size in files.items()
-                if name.startswith(f"{card.name}-{split}.array_record-")
-            ),
+            num_bytes=sum(path.stat().st_size for path in shards),
             filename_template=template,
         )
-        for split, lengths in shard_lengths.items()
-    ]
+
     identity = tfds.core.dataset_info.DatasetIdentity(
         name=card.name,
         version=tfds.core.Version(f"{card.schema_version}.0.0"),
@@ -171,5 +189,5 @@ def _write_tfds_metadata(
         description=f"{card.name}: shapes with the CLIP embeddings of {card.clip_id}",
     )
     info.set_file_format(tfds.core.FileFormat.ARRAY_RECORD)
-    info.set_splits(tfds.core.SplitDict(splits))
+    info.set_splits(tfds.core.SplitDict([split_info(*item) for item in shard_lengths.items()]))
     info.write_to_directory(directory)

@@ -94,12 +94,56 @@ def test_an_interrupted_data_set_is_refused_and_can_be_written_again(tmp_path):
     ]
 
 
-def test_interrupting_a_second_writing_leaves_no_data_set_that_mixes_both(tmp_path):
+def bad_record(count):
+    yield from records("train", count)
+    broken = generated.make_record(count, "train", num_points=20)
+    broken.points[3] = np.nan
+    yield broken
+
+
+@pytest.mark.parametrize(
+    ("second", "error"), [(interrupted, KeyboardInterrupt), (bad_record, SchemaError)]
+)
+def test_a_second_writing_that_fails_leaves_the_first_data_set(tmp_path, second, error):
     write(tmp_path, {"train": records("train", 3)})
-    with pytest.raises(KeyboardInterrupt):
-        write(tmp_path, {"train": interrupted(5)}, 2)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(error):
+        write(tmp_path, {"train": second(5)}, 2)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert ids(tmp_path, "train") == ["train/0", "train/1", "train/2"]
+
+
+def test_a_second_writing_replaces_every_file_of_the_first(tmp_path):
+    write(tmp_path, {"old": records("old", 2), "train": records("train", 5)}, 2)
+    (tmp_path / "report.json").write_text("not the writer's")
+    card = write(tmp_path, {"train": records("train", 1)})
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {*card.files, "card.json", "report.json"}
+    assert ids(tmp_path, "train") == ["train/0"]
+
+
+def test_a_move_that_fails_leaves_nothing_that_passes_for_a_data_set(tmp_path, monkeypatch):
+    write(tmp_path, {"train": records("train", 3)})
+    replace = Path.replace
+
+    def refuse(self, target):
+        if self.name == "features.json":
+            raise OSError(5, "Input/output error")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises(WriteError, match="Input/output error"):
+        write(tmp_path, {"train": records("train", 1)})
     with pytest.raises(SchemaError, match="no finished data set"):
         read_card(tmp_path)
+
+
+def test_extra_files_belong_to_the_data_set(tmp_path):
+    splits = {"train": records("train", 1)}
+    embeddings = generated.class_embeddings()
+    card = write_dataset(tmp_path, CARD, splits, embeddings, extra_files={"a.json": b"{}"})
+    assert card.files["a.json"] == 2
+    assert (tmp_path / "a.json").read_bytes() == b"{}"
 
 
 def test_without_classes_no_class_embeddings_stay_behind(tmp_path):
@@ -160,8 +204,8 @@ def test_a_full_disk_names_file_need_and_remedy_and_spares_other_data_sets(tmp_p
 
     message = write_on_a_full_disk(full, 8192)
 
-    assert message.startswith("mixcon3d_jax.data.writer.WriteError: ")
-    assert f"{full}/.shard-00000.tmp cannot be written" in message
+    assert message.startswith("mixcon3d_jax.files.WriteError: ")
+    assert f"{full}/.unfinished/shard-00000.tmp cannot be written" in message
     assert "File too large" in message
     assert "it takes 0.0" in message
     assert "make room or choose another folder, then run the same command again" in message
@@ -172,7 +216,10 @@ def test_a_full_disk_names_file_need_and_remedy_and_spares_other_data_sets(tmp_p
 
     write(full, {"train": records("train", 2)})
     assert ids(full, "train") == ["train/0", "train/1"]
-    assert not list(full.glob(".shard*"))
+
+    write_on_a_full_disk(full, 8192)
+    assert ids(full, "train") == ["train/0", "train/1"]
+    assert not (full / ".unfinished").exists()
 
 
 def test_a_disk_that_fills_up_at_the_metadata(tmp_path, monkeypatch):

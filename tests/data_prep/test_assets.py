@@ -143,6 +143,7 @@ def test_killed_and_resumed_it_continues_and_gives_the_same_files(
     assert main(arguments(folder, output, tiny_clip)) == 1
     assert all(path.stat().st_mtime_ns == time_done for path, time_done in done.items())
     assert len(list(finished.glob("*.npz"))) == COUNT - 1
+    assert sum(read_card(output).splits.values()) == COUNT - 1
     last.write_bytes(kept)
     assert main(arguments(folder, output, tiny_clip)) == 0
     assert files_of(output) == files_of(undisturbed)
@@ -174,7 +175,7 @@ def test_bad_assets_are_reported_and_the_rest_is_kept(mixed_assets, tiny_clip, t
     folder, bad = mixed_assets
     output = tmp_path / "output"
     assert main(arguments(folder, output, tiny_clip, **{"max-failures": 5})) == 1
-    assert not (output / "card.json").exists()
+    assert sum(read_card(output).splits.values()) == 6
     report = json.loads((output / "report.json").read_text())
     assert [failure["id"] for failure in report["failures"]] == bad
     reasons = dict(
@@ -185,9 +186,11 @@ def test_bad_assets_are_reported_and_the_rest_is_kept(mixed_assets, tiny_clip, t
         assert reasons[failure["id"]] in failure["reason"]
         assert failure["path"] in failure["reason"]
         assert failure["reason"] in said
-    assert "6 assets failed, 5 may (--max-failures)" in said
+    assert "error: 6 assets failed, 5 may (--max-failures): the data set is made of" in said
+    before = files_of(output)
 
     assert main(arguments(folder, output, tiny_clip, **{"max-failures": 6})) == 0
+    assert files_of(output) == before
     counts = json.loads((output / "report.json").read_text())["counts"]
     assert counts == {
         "assets": 12,
@@ -224,7 +227,7 @@ def test_a_full_disk_keeps_finished_work(assets, tiny_clip, tmp_path, undisturbe
         check=False,
     )
     assert ended.returncode == 2, ended.stderr
-    assert "the disk is full" in ended.stderr
+    assert "can't be written (File too large)" in ended.stderr
     assert str(tmp_path / "contact_sheets") in ended.stderr
     assert "Traceback" not in ended.stderr
     assert len(list((tmp_path / "work" / "assets").glob("*.npz"))) == COUNT
@@ -237,6 +240,7 @@ def test_wrong_input_ends_with_one_line(assets, tiny_clip, tmp_path, capsys):
         (arguments(tmp_path, tmp_path, tiny_clip), "manifest cannot be read"),
         (arguments(assets, tmp_path, tmp_path / "no_clip"), "no_clip"),
         (arguments(assets, tmp_path, tiny_clip, name="My Data"), "--name=My Data"),
+        (arguments(assets, tiny_clip / "config.json" / "x", tiny_clip), "config.json/x can't be"),
     ]:
         with pytest.raises(SystemExit) as ended:
             main(given)
@@ -253,3 +257,95 @@ def test_options_without_which_less_is_stored(assets, tiny_clip, tmp_path):
     assert record.renders == ()
     assert record.texts[0].prompt_avg is None
     assert record.texts[0].original is not None
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--workers=abc", "argument --workers: 'abc' is no whole number of 1 or more"),
+        ("--workers=0", "'0' is no whole number of 1 or more"),
+        ("--seed=-1", "argument --seed: '-1' is no whole number of 0 or more"),
+        ("--max-failures=-1", "'-1' is no whole number of 0 or more"),
+        ("--test-fraction=x", "'x' is no number between 0 and 1"),
+        ("--test-fraction=1", "'1' is no number between 0 and 1"),
+    ],
+)
+def test_flags_that_are_no_numbers(assets, tiny_clip, tmp_path, capsys, option, message):
+    with pytest.raises(SystemExit) as ended:
+        main([*arguments(assets, tmp_path, tiny_clip), option])
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def times_of(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+def test_repeated_it_does_nothing_and_changed_it_works_again(tiny_clip, tmp_path, capsys):
+    folder, output = tmp_path / "assets", tmp_path / "output"
+    entries = make_assets(folder, 8)
+    given = arguments(folder, output, tiny_clip)
+    assert main(given) == 0
+    before = times_of(output)
+    capsys.readouterr()
+    assert main(given) == 0
+    assert f"nothing to do: {output}" in capsys.readouterr().out
+    assert times_of(output) == before
+
+    def is_redone(given):
+        shard = output / "tiny-train.array_record-00000-of-00001"
+        before = shard.stat().st_ino, shard.stat().st_mtime_ns
+        assert main(given) == 0
+        return (shard.stat().st_ino, shard.stat().st_mtime_ns) != before
+
+    write_manifest(folder, [entries[0] | {"text": "something else"}, *entries[1:]])
+    assert is_redone(given)
+    assert any(r.texts[0].text == "something else" for r in records(output, "test"))
+    assert is_redone([*given, "--seed=1"])
+    assert not is_redone([*given, "--seed=1"])
+    (folder / "000.glb").write_bytes((folder / "001.glb").read_bytes())
+    assert is_redone([*given, "--seed=1"])
+    (output / "tiny-test.array_record-00000-of-00001").unlink()
+    assert is_redone([*given, "--seed=1"])
+
+
+def test_failures_are_tried_again_and_change_nothing_if_they_fail_again(
+    tiny_clip, tmp_path, capsys
+):
+    folder, output = tmp_path / "assets", tmp_path / "output"
+    make_assets(folder, 8)
+    whole = (folder / "003.glb").read_bytes()
+    (folder / "003.glb").write_bytes(whole[:100])
+    given = arguments(folder, output, tiny_clip)
+    assert main(given) == 1
+    before = times_of(output)
+    assert main(given) == 1
+    assert "nothing to do" in capsys.readouterr().out
+    after = times_of(output)
+    written = {path.name for path in before if after[path] != before[path]}
+    assert written <= {"output", "report.json"}
+    (folder / "003.glb").write_bytes(whole)
+    assert main(given) == 0
+    assert sum(read_card(output).splits.values()) == 8
+    assert not (output / "work").exists()
+
+
+def test_a_failing_second_run_leaves_the_first_data_set(tiny_clip, tmp_path, monkeypatch, capsys):
+    folder, output = tmp_path / "assets", tmp_path / "output"
+    make_assets(folder, 8)
+    assert main(arguments(folder, output, tiny_clip)) == 0
+    for path in folder.glob("*.glb"):
+        path.write_bytes(b"")
+    assert main(arguments(folder, output, tiny_clip)) == 1
+    assert "all assets failed: no data set was written" in capsys.readouterr().err
+    assert len(records(output, "train")) == 6
+
+
+def test_the_clip_goes_by_the_name_that_is_given(tiny_clip, tmp_path, capsys):
+    folder, output = tmp_path / "assets", tmp_path / "output"
+    make_assets(folder, 4)
+    assert main([*arguments(folder, output, tiny_clip), "--clip-id=lab/our-clip"]) == 0
+    assert read_card(output).clip_id == "lab/our-clip"
+    said = capsys.readouterr().out
+    assert said.startswith("the data set will name its CLIP 'lab/our-clip', with embeddings of ")
+    assert "size 32" in said

@@ -29,7 +29,7 @@ def textured(tmp_path):
 
 
 def test_what_is_stored(textured, tmp_path):
-    outcome = prepare(textured, "id", tmp_path / "work", OPTIONS)
+    outcome = prepare(textured, "id", tmp_path, tmp_path / "work", OPTIONS)
     prepared = read_prepared(tmp_path / "work", "id")
     assert outcome.failure == ""
     assert prepared.fingerprint == outcome.fingerprint
@@ -42,14 +42,14 @@ def test_what_is_stored(textured, tmp_path):
 def is_redone(asset, work, options=OPTIONS):
     target = prepared_path(work, "id")
     before = target.stat().st_ino
-    outcome = prepare(asset, "id", work, options)
+    outcome = prepare(asset, "id", asset.parent, work, options)
     assert read_prepared(work, "id").fingerprint == outcome.fingerprint
     return target.stat().st_ino != before
 
 
 def test_work_is_redone_only_when_a_file_or_an_option_changes(textured, tmp_path):
     work = tmp_path / "work"
-    prepare(textured, "id", work, OPTIONS)
+    prepare(textured, "id", tmp_path, work, OPTIONS)
     assert not is_redone(textured, work)
     assert is_redone(textured, work, replace(OPTIONS, seed=1))
     assert is_redone(textured, work, OPTIONS)
@@ -62,27 +62,27 @@ def test_work_is_redone_only_when_a_file_or_an_option_changes(textured, tmp_path
 
 def test_a_texture_that_turns_up_later_is_used(textured, tmp_path):
     shutil.move(tmp_path / "a.png", tmp_path / "kept.png")
-    outcome = prepare(textured, "id", tmp_path / "work", OPTIONS)
+    outcome = prepare(textured, "id", tmp_path, tmp_path / "work", OPTIONS)
     assert "a.png" in outcome.warnings[0]
-    again = prepare(textured, "id", tmp_path / "work", OPTIONS)
+    again = prepare(textured, "id", tmp_path, tmp_path / "work", OPTIONS)
     assert again.warnings == outcome.warnings
     shutil.move(tmp_path / "kept.png", tmp_path / "a.png")
-    assert prepare(textured, "id", tmp_path / "work", OPTIONS).warnings == ()
+    assert prepare(textured, "id", tmp_path, tmp_path / "work", OPTIONS).warnings == ()
 
 
 @pytest.mark.parametrize("damage", [b"", b"nothing like it", None])
 def test_a_damaged_prepared_file_is_redone(textured, tmp_path, damage):
-    prepare(textured, "id", tmp_path / "work", OPTIONS)
+    prepare(textured, "id", tmp_path, tmp_path / "work", OPTIONS)
     target = prepared_path(tmp_path / "work", "id")
     whole = target.read_bytes()
     target.write_bytes(whole[: len(whole) // 2] if damage is None else damage)
-    prepare(textured, "id", tmp_path / "work", OPTIONS)
+    prepare(textured, "id", tmp_path, tmp_path / "work", OPTIONS)
     assert target.read_bytes() == whole
 
 
 def test_points_depend_on_seed_and_id_alone(textured, tmp_path):
     def points(asset_id, work, options=OPTIONS):
-        prepare(textured, asset_id, tmp_path / work, options)
+        prepare(textured, asset_id, tmp_path, tmp_path / work, options)
         return read_prepared(tmp_path / work, asset_id).points
 
     first = points("one", "a")
@@ -92,7 +92,19 @@ def test_points_depend_on_seed_and_id_alone(textured, tmp_path):
 
 
 def test_failures_are_told_and_not_stored(tmp_path):
-    outcome = prepare(tmp_path / "gone.glb", "id", tmp_path / "work", OPTIONS)
+    outcome = prepare(tmp_path / "gone.glb", "id", tmp_path, tmp_path / "work", OPTIONS)
     assert "no such file" in outcome.failure
     trimesh.creation.box().export(tmp_path / "gone.glb")
-    assert prepare(tmp_path / "gone.glb", "id", tmp_path / "work", OPTIONS).failure == ""
+    assert prepare(tmp_path / "gone.glb", "id", tmp_path, tmp_path / "work", OPTIONS).failure == ""
+
+
+def test_a_texture_outside_the_collection_is_not_read(textured, tmp_path):
+    folder = tmp_path / "inside"
+    folder.mkdir()
+    for name in ("a.obj", "a.mtl"):
+        shutil.move(tmp_path / name, folder / name)
+    (folder / "a.mtl").write_text("newmtl m\nmap_Kd ../a.png\n")
+    alone = prepare(folder / "a.obj", "id", folder, tmp_path / "alone", OPTIONS)
+    assert "'../a.png', which lies outside" in alone.warnings[0]
+    assert set(read_prepared(tmp_path / "alone", "id").colors.ravel()) == {102}
+    assert prepare(folder / "a.obj", "id", tmp_path, tmp_path / "with", OPTIONS).warnings == ()
