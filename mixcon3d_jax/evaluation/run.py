@@ -53,7 +53,9 @@ class Evaluator:
                 config.eval.batch_size,
                 self._mesh,
             )
-        if figures and jax.process_index() == 0:
+        if not figures:
+            print("no benchmark has any data, so nothing was evaluated", flush=True)
+        elif jax.process_index() == 0:
             step = int(state.step)
             path = write_figures(self._workdir, step, figures, config.eval.to_dict())
             table = format_table(figures)

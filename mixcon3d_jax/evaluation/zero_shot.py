@@ -11,8 +11,8 @@ from jaxtyping import Array, Float
 
 from mixcon3d_jax.data.pipeline import PipelineConfig, evaluation_batches
 from mixcon3d_jax.evaluation.benchmark import Benchmark
-from mixcon3d_jax.losses import normalize
 from mixcon3d_jax.metrics import accuracies, top_k_counts
+from mixcon3d_jax.models.layers import normalize
 from mixcon3d_jax.models.mixcon3d import MixCon3D
 from mixcon3d_jax.models.variables import Tree
 from mixcon3d_jax.progress import progress
