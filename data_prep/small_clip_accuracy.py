@@ -21,21 +21,18 @@ from data_prep.small_clip_data import RenderedObjects, render_objects
 from data_prep.small_clip_texts import made_up_words
 from mixcon3d_jax.errors import exit_on_input_error
 from mixcon3d_jax.models.clip_folder import ClipFolder, small_clip_folder
+from mixcon3d_jax.models.layers import normalize
 
 # Training draws the objects of each class from index 0 on.
 HELD_OUT_FROM = 10_000
-
-
-def unit(x: Float[np.ndarray, "*rows embedding"]) -> Float[np.ndarray, "*rows embedding"]:
-    """Vectors of length 1."""
-    return x / np.linalg.norm(x, axis=-1, keepdims=True)
 
 
 def class_embeddings(clip: ClipFolder, names: list[str]) -> Float[np.ndarray, "names embedding"]:
     """The mean over the prompt templates of each name's embeddings, of length 1."""
     templated = [prompts(class_phrase(name)) for name in names]
     rows = clip.embed_texts([prompt for group in templated for prompt in group])
-    return unit(rows.reshape(len(names), -1, rows.shape[-1]).mean(axis=1))
+    means = rows.reshape(len(names), -1, rows.shape[-1]).mean(axis=1)
+    return np.asarray(normalize(means))
 
 
 def zero_shot(

@@ -8,7 +8,8 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt8
 
-from mixcon3d_jax.models.clip import VisionTower, normalize
+from mixcon3d_jax.models.clip import VisionTower
+from mixcon3d_jax.models.layers import normalize
 
 MAX_LOGIT_SCALE = 4.6052  # ln 100, as in CLIP
 WORD_SCALE = 20.0

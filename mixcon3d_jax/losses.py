@@ -6,16 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from mixcon3d_jax.models.layers import normalize
 from mixcon3d_jax.models.mixcon3d import TEMPERATURES
-
-_NORM_FLOOR = 1e-12  # PyTorch's `normalize`
-
-
-def normalize(x: Float[Array, "*batch D"]) -> Float[Array, "*batch D"]:
-    """Scales rows to unit length; rows of zeros stay zeros, with a gradient of zero."""
-    x = x.astype(jnp.float32)
-    square = jnp.sum(jnp.square(x), axis=-1, keepdims=True)
-    return x * jax.lax.rsqrt(jnp.maximum(square, _NORM_FLOOR**2))
 
 
 @dataclasses.dataclass(frozen=True)

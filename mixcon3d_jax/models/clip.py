@@ -305,9 +305,3 @@ class Clip(nnx.Module):
             config.vision, config.embedding_size, rngs=rngs, numerics=numerics
         )
         self.text = TextTower(config.text, config.embedding_size, rngs=rngs, numerics=numerics)
-
-
-def normalize(x: Float[Array, "batch embedding"]) -> Float[Array, "batch embedding"]:
-    """Embeddings of length 1, in float32."""
-    x = x.astype(jnp.float32)
-    return x / jnp.linalg.norm(x, axis=-1, keepdims=True)

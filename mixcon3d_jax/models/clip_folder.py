@@ -12,10 +12,11 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, UInt8
 from PIL import Image
 
-from mixcon3d_jax.models.clip import FLOAT32, LEGACY_EOS_ID, ClipConfig, Numerics, normalize
+from mixcon3d_jax.models.clip import FLOAT32, LEGACY_EOS_ID, ClipConfig, Numerics
 from mixcon3d_jax.models.clip_config import ClipError, import_transformers, read_config, read_json
 from mixcon3d_jax.models.clip_images import ImagePreparation
 from mixcon3d_jax.models.clip_weights import load_clip
+from mixcon3d_jax.models.layers import normalize
 
 
 def small_clip_folder() -> Path:

@@ -1,4 +1,4 @@
-"""Layers with PyTorch's initialisation and statistics, which the reference numbers rest on."""
+"""Layers with PyTorch's initialisation, statistics and floors: the reference numbers need them."""
 
 import jax
 import jax.numpy as jnp
@@ -6,6 +6,17 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 LAYER_NORM_EPSILON = 1e-5
+NORM_FLOOR = 1e-12
+
+
+def normalize(x: Float[Array, "*batch D"]) -> Float[Array, "*batch D"]:
+    """Vectors of length 1, in float32; those shorter than 1e-12 are divided by 1e-12.
+
+    That is `torch.nn.functional.normalize`: zeros stay zeros, and gradients are finite everywhere.
+    """
+    x = x.astype(jnp.float32)
+    square = jnp.sum(jnp.square(x), axis=-1, keepdims=True)
+    return x * jax.lax.rsqrt(jnp.maximum(square, NORM_FLOOR**2))
 
 
 def matmul_precision(dtype: jnp.dtype) -> jax.lax.Precision:
