@@ -5,7 +5,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 # What preparing one's own 3D assets needs on top of training.
-PREP = ["trimesh>=4.5", "embreex>=2.17.7"]
+PREP = ["trimesh>=4.6", "embreex>=2.17.7.post5"]
 
 setup(
     name="mixcon3d-jax",
@@ -19,27 +19,27 @@ setup(
     package_data={"mixcon3d_jax": ["small_clip/*"]},
     install_requires=[
         "absl-py>=2.1",
-        "array_record>=0.6",
+        "array_record>=0.8.1",
         "flax>=0.12",
         "grain>=0.2.12",
-        "jax>=0.8",
+        "jax>=0.8.2",
         "jaxtyping>=0.2.36",
         "matplotlib>=3.9",
         "ml_collections>=1.0",
         "numpy>=2.0",
-        "optax>=0.2.5",
+        "optax>=0.2.7",
         "orbax-checkpoint>=0.11.20",
         "pillow>=10.3",
         "safetensors>=0.4.5",
-        "tensorflow-datasets>=4.9.7",
+        "tensorflow-datasets>=4.9.8",
         "tqdm>=4.66",
-        "transformers>=5.0",
-        "wandb>=0.19",
+        "transformers>=5.4",
+        "wandb>=0.21",
     ],
     extras_require={
         "prep": PREP,
-        "torch": ["torch>=2.4"],
-        "tpu": ["jax[tpu]>=0.8"],
+        "torch": ["torch>=2.13"],
+        "tpu": ["jax[tpu]>=0.10.2"],
         "dev": [*PREP, "hypothesis>=6.100", "psutil>=6.0", "pytest>=8.0", "pytest-xdist>=3.5", "ruff>=0.8"],
     },
 )
