@@ -5,7 +5,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 # What preparing one's own 3D assets needs on top of training.
-PREP = ["trimesh>=4.6", "embreex>=2.17.7.post5"]
+PREP = ["trimesh>=4.6.13", "embreex>=2.17.7.post5"]
 
 setup(
     name="mixcon3d-jax",
@@ -40,6 +40,13 @@ setup(
         "prep": PREP,
         "torch": ["torch>=2.13"],
         "tpu": ["jax[tpu]>=0.10.2"],
-        "dev": [*PREP, "hypothesis>=6.100", "psutil>=6.0", "pytest>=8.0", "pytest-xdist>=3.5", "ruff>=0.8"],
+        "dev": [
+            *PREP,
+            "hypothesis>=6.100",
+            "psutil>=6.0",
+            "pytest>=8.0",
+            "pytest-xdist>=3.8",
+            "ruff>=0.17.6",
+        ],
     },
 )
