@@ -4,6 +4,7 @@ A block always holds the same assets or texts, whatever was finished before: row
 product may differ in the last bit with the batch that they are computed in.
 """
 
+import functools
 import hashlib
 import io
 import json
@@ -27,13 +28,20 @@ _TEXT_BATCH = 256
 
 
 def clip_fingerprint(clip: ClipFolder) -> str:
-    """Changes when the CLIP's files do (weights by size and time of change)."""
+    """Changes when the CLIP's name or the content of its files does."""
     total = hashlib.sha256(clip.id.encode())
-    for path in sorted(clip.folder.glob("*.json")):
-        total.update(path.read_bytes())
-    for path in sorted(clip.folder.glob("*.safetensors")):
-        total.update(f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}".encode())
+    for pattern in ("*.json", "*.txt", "*.safetensors"):
+        for path in sorted(clip.folder.glob(pattern)):
+            state = path.stat()
+            total.update(f"{path.name} {_digest(path, state.st_size, state.st_mtime_ns)}".encode())
     return total.hexdigest()
+
+
+@functools.lru_cache
+def _digest(path: Path, size: int, time_changed: int) -> str:
+    """The hash of a file; computed once while its size and its time of change stay."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def embed_views(

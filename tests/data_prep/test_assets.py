@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -303,6 +304,13 @@ def test_repeated_it_does_nothing_and_changed_it_works_again(tiny_clip, tmp_path
     assert any(r.texts[0].text == "something else" for r in records(output, "test"))
     assert is_redone([*given, "--seed=1"])
     assert not is_redone([*given, "--seed=1"])
+    shutil.copytree(tiny_clip, tmp_path / "copied_clip")
+    given[2] = f"--clip={tmp_path / 'copied_clip'}"
+    (tmp_path / "copied_clip" / "model.safetensors").touch()
+    assert not is_redone([*given, "--seed=1"])
+    with (tmp_path / "copied_clip" / "config.json").open("a") as file:
+        file.write("\n")
+    assert is_redone([*given, "--seed=1"])
     (folder / "000.glb").write_bytes((folder / "001.glb").read_bytes())
     assert is_redone([*given, "--seed=1"])
     (output / "tiny-test.array_record-00000-of-00001").unlink()
