@@ -26,8 +26,8 @@ def get_config() -> ml_collections.ConfigDict:
     config.optim.batch_size = 64
     config.optim.epochs = 100.0
     config.optim.warmup_epochs = 5.0
-    config.optim.learning_rate = 1e-3
-    config.optim.ema_decay = 0.99
+    config.optim.learning_rate = 2e-3
+    config.optim.ema_decay = 0.95
     config.checkpoint.every_steps = 200
     config.eval.batch_size = 64
     with config.unlocked():
