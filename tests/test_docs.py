@@ -112,3 +112,18 @@ def test_what_is_wrong_is_found(tmp_path):
     text = "Say `python -m a.b --c=1` or\npython -m data_prep.assets --manifest=x \\\n --no-such=2"
     assert commands(text) == [("a.b", ["--c"]), ("data_prep.assets", ["--manifest", "--no-such"])]
     assert unknown_flags(text) == ["data_prep.assets --no-such"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "make smoke",
+        "make test",
+        "python -m data_prep.assets",
+        "python -m mixcon3d_jax.train",
+        "python -m mixcon3d_jax.evaluate",
+    ],
+)
+def test_the_readme_shows_every_command_of_a_user(command):
+    blocks = re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+    assert any(command in block for block in blocks)
