@@ -100,9 +100,10 @@ checkpoints    {workdir / "checkpoints"}
 curves         {workdir / "curves.png"}
 renders        {data / "contact_sheets"}
 
-next:
+next (after `source .venv/bin/activate`):
   python -m mixcon3d_jax.evaluate --workdir={workdir} --config.eval.num_views=12
-  python -m data_prep.assets --manifest=YOURS/manifest.json --output=DATA --clip=small --up-axis=y
+  python -m data_prep.assets --manifest=YOURS/manifest.json --output=DATA \\
+      --clip=small --up-axis=y --test-fraction=0.2
   python -m mixcon3d_jax.train --config=configs/assets.py --config.data.path=DATA --workdir=RUN
 """
 
