@@ -10,10 +10,12 @@ A record holds one shape:
 * `colors`: sRGB, 0..255, row by row with the points.
 * `view_embeddings`, `thumbnail_embedding`, `text_embeddings`: CLIP embeddings as float16.
 * `renders`: the rendered views as encoded images, if they are kept.
+* `group` and `gpt4_flag`: what OpenShape's files say of a shape: the part of the data set that it
+  comes from, and whether its raw text was judged fit (`Y`) or not (`N`); else empty.
 * `texts` and, for each, its `text_sources`.  A text has an `original` embedding, a `prompt_avg` one
   (mean over prompt templates), both, or none: it is then kept but never drawn.  `embedding_text`
   and `embedding_kind` say for every row of `text_embeddings` which text it belongs to and which of
-  the two it is.
+  the two it is.  The order of the texts is kept: sampling reads meaning from it.
 """
 
 import dataclasses
@@ -26,10 +28,11 @@ from jaxtyping import Float, UInt8, UInt16
 
 from mixcon3d_jax.errors import InputError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 TEXT_SOURCES = ("text", "caption", "retrieval")
 EMBEDDING_KINDS = ("original", "prompt_avg")
+GPT4_FLAGS = ("Y", "N", "")
 
 _FIXED_POINT_MAX = 65535
 _FLOAT16_MAX = float(np.finfo(np.float16).max)
@@ -62,6 +65,8 @@ class Record:
     thumbnail_embedding: Float[np.ndarray, "thumbnails D"]  # no row, or one
     texts: tuple[Text, ...]
     renders: tuple[bytes, ...] = ()
+    group: str = ""
+    gpt4_flag: Literal["Y", "N", ""] = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +77,7 @@ class DatasetCard:
       name: the data set's name.
       clip_id: the CLIP that all embeddings come from.
       embedding_size: D, the length of those embeddings.
-      num_points: points a record.
+      num_points: points of a record; single ones may have more or fewer.
       num_views: view embeddings a record.
       classes: the class names that zero-shot classification chooses among, in the order of the rows
         of `class_embeddings.npy`.
@@ -109,6 +114,8 @@ def record_features(embedding_size: int) -> tfds.features.FeaturesDict:
         {
             "id": tfds.features.Text(),
             "dataset": tfds.features.Text(),
+            "group": tfds.features.Text(),
+            "gpt4_flag": tfds.features.Text(),
             "class_name": tfds.features.Text(),
             "points": _array((None, 3), np.uint16),
             "points_low": _array((3,), np.float32),
@@ -130,12 +137,13 @@ def encode_points(
     points: Float[np.ndarray, "points 3"],
 ) -> tuple[UInt16[np.ndarray, "points 3"], Float[np.ndarray, "3"], np.float32]:
     """16-bit fixed point over the cloud's range: `points ~ low + step * fixed`."""
-    points = np.asarray(points, np.float64)
-    low = points.min(axis=0).astype(np.float32)
-    extent = float((points - low).max())
-    step = np.float32(extent / _FIXED_POINT_MAX) if extent > 0 else np.float32(1.0)
-    fixed = np.rint((points - low) / step)
-    return np.clip(fixed, 0, _FIXED_POINT_MAX).astype(np.uint16), low, step
+    points = np.asarray(points, np.float32)
+    low = points.min(axis=0)
+    above = points - low
+    extent = above.max()
+    step = extent / np.float32(_FIXED_POINT_MAX) if extent > 0 else np.float32(1.0)
+    fixed = np.rint(above / step)
+    return np.minimum(fixed, _FIXED_POINT_MAX).astype(np.uint16), low, step
 
 
 def decode_points(example: Mapping[str, Any]) -> Float[np.ndarray, "points 3"]:
@@ -162,6 +170,8 @@ def encode_record(record: Record, embedding_size: int) -> dict[str, Any]:
     return {
         "id": record.id,
         "dataset": record.dataset,
+        "group": record.group,
+        "gpt4_flag": record.gpt4_flag,
         "class_name": record.class_name,
         "points": points,
         "points_low": low,
@@ -209,6 +219,8 @@ def decode_record(example: Mapping[str, Any]) -> Record:
         thumbnail_embedding=example["thumbnail_embedding"],
         texts=texts,
         renders=tuple(example["renders"]),
+        group=example["group"].decode(),
+        gpt4_flag=example["gpt4_flag"].decode(),
     )
 
 
@@ -218,6 +230,8 @@ def _check(record: Record, embedding_size: int) -> None:
 
     if not record.id:
         raise SchemaError("a record has an empty id; every record needs one of its own")
+    if record.gpt4_flag not in GPT4_FLAGS:
+        fail("gpt4_flag", f"{record.gpt4_flag!r} is none of {GPT4_FLAGS}")
     points = np.asarray(record.points)
     if points.ndim != 2 or points.shape[1] != 3 or not len(points):
         fail("points", f"expected shape (points, 3) with at least one point, got {points.shape}")

@@ -8,10 +8,15 @@ from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
-from jaxtyping import Float
+from jaxtyping import Float, Int32
 
 from mixcon3d_jax.data import schema
-from mixcon3d_jax.data.writer import CARD_FILE, CLASS_EMBEDDINGS_FILE
+from mixcon3d_jax.data.writer import (
+    CARD_FILE,
+    CLASS_EMBEDDINGS_FILE,
+    ids_file,
+    labels_file,
+)
 
 
 def read_card(directory: Path) -> schema.DatasetCard:
@@ -64,16 +69,30 @@ def open_split(directory: Path, split: str) -> Sequence[dict[str, Any]]:
     Raises:
       SchemaError: if the split is unknown or empty, or a file is missing or truncated.
     """
-    card = read_card(directory)
-    if split not in card.splits:
-        raise schema.SchemaError(
-            f"{directory} has no split {split!r}; it has {', '.join(sorted(card.splits))}"
-        )
-    if not card.splits[split]:
-        raise schema.SchemaError(f"{directory}: split {split!r} has no records; choose another")
-    _check_files(card, directory)
+    _check_split(directory, split)
     builder = tfds.builder_from_directory(str(directory))
     return builder.as_data_source(split)
+
+
+def record_ids(directory: Path, split: str) -> list[str]:
+    """The id of every record of a split, in order, without reading any.
+
+    Raises:
+      SchemaError: as `open_split`.
+    """
+    _check_split(directory, split)
+    return json.loads((Path(directory) / ids_file(split)).read_text())
+
+
+def record_labels(directory: Path, split: str) -> Int32[np.ndarray, "records"]:
+    """For every record of a split the index of its class in the card; -1 where it has none.
+
+    Raises:
+      SchemaError: as `open_split`, and if the data set has no classes.
+    """
+    if not _check_split(directory, split).classes:
+        raise schema.SchemaError(f"{directory} has no classes, so its records have no labels")
+    return np.load(Path(directory) / labels_file(split), allow_pickle=False)
 
 
 def class_embeddings(directory: Path) -> Float[np.ndarray, "classes D"]:
@@ -87,6 +106,18 @@ def class_embeddings(directory: Path) -> Float[np.ndarray, "classes D"]:
         raise schema.SchemaError(f"{directory} has no classes, so there is nothing to choose among")
     _check_files(card, directory)
     return np.load(Path(directory) / CLASS_EMBEDDINGS_FILE, allow_pickle=False)
+
+
+def _check_split(directory: Path, split: str) -> schema.DatasetCard:
+    card = read_card(directory)
+    if split not in card.splits:
+        raise schema.SchemaError(
+            f"{directory} has no split {split!r}; it has {', '.join(sorted(card.splits))}"
+        )
+    if not card.splits[split]:
+        raise schema.SchemaError(f"{directory}: split {split!r} has no records; choose another")
+    _check_files(card, directory)
+    return card
 
 
 def _check_files(card: schema.DatasetCard, directory: Path) -> None:

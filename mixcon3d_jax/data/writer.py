@@ -1,25 +1,36 @@
 """Writes a data set beside an earlier one, and takes its place when all of it is there."""
 
+import collections
 import dataclasses
-import itertools
+import hashlib
+import io
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import tensorflow_datasets as tfds
-from array_record.python.array_record_module import ArrayRecordWriter
 from jaxtyping import Float
 
 from mixcon3d_jax.data import schema
-from mixcon3d_jax.files import WriteError
+from mixcon3d_jax.data.shards import WrittenShard, explain_failure, write_shards
 
 CARD_FILE = "card.json"
 CLASS_EMBEDDINGS_FILE = "class_embeddings.npy"
+CHECKSUMS_FILE = "SHA256SUMS"
 # Where a data set lies until it is complete, inside its own folder.
-_UNFINISHED = ".unfinished"
+UNFINISHED = ".unfinished"
+
+
+def ids_file(split: str) -> str:
+    """The file with the id of every record of a split, as a JSON list."""
+    return f"{split}.ids.json"
+
+
+def labels_file(split: str) -> str:
+    """The file with the index into `card.classes` of every record of a split; -1 for none."""
+    return f"{split}.labels.npy"
 
 
 def write_dataset(
@@ -48,132 +59,165 @@ def write_dataset(
       The card as written.
 
     Raises:
-      SchemaError: if a record breaks the contract, or the class embeddings don't fit the classes.
+      SchemaError: if a record breaks the contract, two have the same id, or the class embeddings
+        don't fit the classes.
       WriteError: if the disk is full or can't be written.
     """
+    _check_class_embeddings(card, class_embeddings)
+    unfinished = directory / UNFINISHED
+    with explain_failure(directory):
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+    try:
+        shards = {
+            split: write_shards(unfinished, split, records, card.embedding_size, records_per_shard)
+            for split, records in splits.items()
+        }
+        return finish_dataset(directory, card, shards, class_embeddings, extra_files)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def finish_dataset(
+    directory: Path,
+    card: schema.DatasetCard,
+    shards: Mapping[str, Sequence[WrittenShard]],
+    class_embeddings: Float[np.ndarray, "classes D"] | None = None,
+    extra_files: Mapping[str, bytes] | None = None,
+) -> schema.DatasetCard:
+    """Makes a data set of finished shards, as `write_dataset` does, the card last.
+
+    The shards are moved; they lie anywhere on the file system of `directory`.  What belongs to
+    them (`SHA256SUMS`, ids and labels of every record, TFDS' own files) is written here.
+
+    Args:
+      directory: of the data set.
+      card: its `splits` and `files` are filled in here.
+      shards: split name -> its shards, in order.
+      class_embeddings: one row for each of `card.classes`.
+      extra_files: name -> content of files that belong to the data set too.
+
+    Raises:
+      SchemaError: if two records of a split have the same id, a record's class is not among the
+        card's, or the class embeddings don't fit the classes.
+      WriteError: if the disk is full or can't be written.
+    """
+    _check_class_embeddings(card, class_embeddings)
+    described = directory / UNFINISHED / "described"
+    with explain_failure(directory):
+        shutil.rmtree(described, ignore_errors=True)
+        described.mkdir(parents=True)
+        contents = dict(extra_files or {})
+        for split, written in shards.items():
+            contents |= _describe_records(card, split, written)
+        if card.classes:
+            contents[CLASS_EMBEDDINGS_FILE] = _npy(class_embeddings.astype(np.float32))
+        named = _final_names(card, shards)
+        contents[CHECKSUMS_FILE] = _checksums(named, contents)
+        for name, content in contents.items():
+            (described / name).write_bytes(content)
+        _write_tfds_metadata(described, card, shards)
+        files = {path.name: path.stat().st_size for path in sorted(described.iterdir())}
+        files |= {name: shard.num_bytes for name, shard in named.items()}
+        sizes = {split: sum(len(s.ids) for s in written) for split, written in shards.items()}
+        card = dataclasses.replace(card, splits=sizes, files=dict(sorted(files.items())))
+        text = json.dumps(dataclasses.asdict(card), indent=1) + "\n"
+        (described / CARD_FILE).write_text(text)
+        moves = {name: shard.path for name, shard in named.items()}
+        moves |= {name: described / name for name in (*contents, *files) if name not in moves}
+        _replace_earlier(directory, card, moves, described / CARD_FILE)
+    return card
+
+
+def _replace_earlier(
+    directory: Path, card: schema.DatasetCard, moves: Mapping[str, Path], new_card: Path
+) -> None:
+    """Moves the finished files to their place; without a card until all of them are there."""
+    (directory / CARD_FILE).unlink(missing_ok=True)
+    stale = (CLASS_EMBEDDINGS_FILE, f"{card.name}-*.array_record-*", "*.ids.json", "*.labels.npy")
+    for pattern in stale:
+        for path in directory.glob(pattern):
+            path.unlink()
+    for name, path in moves.items():
+        path.replace(directory / name)
+    new_card.replace(directory / CARD_FILE)
+
+
+def _final_names(
+    card: schema.DatasetCard, shards: Mapping[str, Sequence[WrittenShard]]
+) -> dict[str, WrittenShard]:
+    """TFDS' name for every shard; it has the number of shards in it."""
+    return {
+        f"{card.name}-{split}.array_record-{index:05d}-of-{len(written):05d}": shard
+        for split, written in shards.items()
+        for index, shard in enumerate(written)
+    }
+
+
+def _checksums(shards: Mapping[str, WrittenShard], contents: Mapping[str, bytes]) -> bytes:
+    """What `sha256sum --check` reads."""
+    digests = {name: shard.sha256 for name, shard in shards.items()}
+    digests |= {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    return "".join(f"{digest}  {name}\n" for name, digest in digests.items()).encode()
+
+
+def _describe_records(
+    card: schema.DatasetCard, split: str, shards: Sequence[WrittenShard]
+) -> dict[str, bytes]:
+    """The files with ids and labels, which answer without reading any record."""
+    ids = [record_id for shard in shards for record_id in shard.ids]
+    repeated = [record_id for record_id, n in collections.Counter(ids).items() if n > 1]
+    if repeated:
+        raise schema.SchemaError(
+            f"data set {card.name!r}, split {split!r}: {len(repeated)} ids stand for more than one "
+            f"record, the first is {repeated[0]!r}; give every record an id of its own"
+        )
+    described = {ids_file(split): json.dumps(ids).encode()}
+    if card.classes:
+        index_of = {name: index for index, name in enumerate(card.classes)} | {"": -1}
+        labels = []
+        for shard in shards:
+            for record_id, class_name in zip(shard.ids, shard.class_names, strict=True):
+                if class_name not in index_of:
+                    raise schema.SchemaError(
+                        f"record {record_id!r} of split {split!r} is of class {class_name!r}, "
+                        f"which is not among the {len(card.classes)} classes of {card.name!r}"
+                    )
+                labels.append(index_of[class_name])
+        described[labels_file(split)] = _npy(np.array(labels, np.int32))
+    return described
+
+
+def _check_class_embeddings(
+    card: schema.DatasetCard, class_embeddings: Float[np.ndarray, "classes D"] | None
+) -> None:
     expected = (len(card.classes), card.embedding_size)
     if card.classes and (class_embeddings is None or class_embeddings.shape != expected):
         found = None if class_embeddings is None else class_embeddings.shape
         raise schema.SchemaError(
             f"data set {card.name!r}: class embeddings of shape {expected} expected, got {found}"
         )
-    unfinished = directory / _UNFINISHED
-    with _explain_failure(directory):
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(parents=True)
-    try:
-        features = schema.record_features(card.embedding_size)
-        shard_lengths = {
-            split: _write_split(unfinished, card, split, features, records, records_per_shard)
-            for split, records in splits.items()
-        }
-        with _explain_failure(directory):
-            _write_tfds_metadata(unfinished, card, features, shard_lengths)
-            if card.classes:
-                np.save(unfinished / CLASS_EMBEDDINGS_FILE, class_embeddings.astype(np.float32))
-            for name, content in (extra_files or {}).items():
-                (unfinished / name).write_bytes(content)
-            files = {path.name: path.stat().st_size for path in sorted(unfinished.iterdir())}
-            sizes = {split: sum(lengths) for split, lengths in shard_lengths.items()}
-            card = dataclasses.replace(card, splits=sizes, files=files)
-            text = json.dumps(dataclasses.asdict(card), indent=1) + "\n"
-            (unfinished / CARD_FILE).write_text(text)
-            _replace_earlier(directory, unfinished, card)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-    return card
 
 
-def _replace_earlier(directory: Path, unfinished: Path, card: schema.DatasetCard) -> None:
-    """Moves the finished files to their place; without a card until all of them are there."""
-    (directory / CARD_FILE).unlink(missing_ok=True)
-    for pattern in (CLASS_EMBEDDINGS_FILE, f"{card.name}-*.array_record-*"):
-        for path in directory.glob(pattern):
-            path.unlink()
-    for name in (*card.files, CARD_FILE):
-        (unfinished / name).replace(directory / name)
-
-
-def _write_split(
-    directory: Path,
-    card: schema.DatasetCard,
-    split: str,
-    features: tfds.features.FeaturesDict,
-    records: Iterable[schema.Record],
-    records_per_shard: int,
-) -> list[int]:
-    """Writes the shards of a split; returns the number of records in each."""
-    serialized = (
-        features.serialize_example(schema.encode_record(record, card.embedding_size))
-        for record in records
-    )
-    written = _write_shards(directory, serialized, records_per_shard)
-    for index, (temporary, _) in enumerate(written):
-        # Only now is the number of shards known, which is a part of each one's name.
-        name = f"{card.name}-{split}.array_record-{index:05d}-of-{len(written):05d}"
-        temporary.rename(directory / name)
-    return [count for _, count in written]
-
-
-def _write_shards(
-    directory: Path, serialized: Iterable[bytes], records_per_shard: int
-) -> list[tuple[Path, int]]:
-    """Fills temporary shards one after another; returns each with its number of records."""
-    shards: list[tuple[Path, int]] = []
-    rest = iter(serialized)
-    for first in rest:
-        path = directory / f"shard-{len(shards):05d}.tmp"
-        others = itertools.islice(rest, records_per_shard - 1)
-        shards.append((path, _write_shard(path, itertools.chain([first], others))))
-    return shards
-
-
-def _write_shard(path: Path, examples: Iterable[bytes]) -> int:
-    """Writes one shard; returns its number of records."""
-    # One record a group: training reads single records in random order.
-    writer = ArrayRecordWriter(str(path), "group_size:1")
-    count = size = 0
-    try:
-        for example in examples:
-            writer.write(example)
-            count, size = count + 1, size + len(example)
-    finally:
-        # The writer works in the background: `write` never fails, `close` tells of any failure.
-        with _explain_failure(path, size):
-            writer.close()
-    return count
-
-
-@contextmanager
-def _explain_failure(path: Path, needed: int | None = None) -> Iterator[None]:
-    """Turns the operating system's refusal to write into a message that says what to do."""
-    try:
-        yield
-    except (OSError, RuntimeError) as error:  # ArrayRecord's writer raises RuntimeError
-        size = "" if needed is None else f"; it takes {needed / 1e6:.2f} MB"
-        raise WriteError(
-            f"{path} cannot be written ({error}{size}); make room or choose another folder, then "
-            "run the same command again"
-        ) from error
+def _npy(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
 
 
 def _write_tfds_metadata(
-    directory: Path,
-    card: schema.DatasetCard,
-    features: tfds.features.FeaturesDict,
-    shard_lengths: Mapping[str, list[int]],
+    directory: Path, card: schema.DatasetCard, shards: Mapping[str, Sequence[WrittenShard]]
 ) -> None:
     """Writes what makes a folder of shards a TFDS data set."""
     template = tfds.core.ShardedFileTemplate(
         data_dir=directory, dataset_name=card.name, filetype_suffix="array_record"
     )
 
-    def split_info(split: str, lengths: list[int]) -> tfds.core.SplitInfo:
-        shards = directory.glob(f"{card.name}-{split}.array_record-*")
+    def split_info(split: str, written: Sequence[WrittenShard]) -> tfds.core.SplitInfo:
         return tfds.core.SplitInfo(
             name=split,
-            shard_lengths=lengths,
-            num_bytes=sum(path.stat().st_size for path in shards),
+            shard_lengths=[len(shard.ids) for shard in written],
+            num_bytes=sum(shard.num_bytes for shard in written),
             filename_template=template,
         )
 
@@ -185,9 +229,9 @@ def _write_tfds_metadata(
     )
     info = tfds.core.DatasetInfo(
         builder=identity,
-        features=features,
+        features=schema.record_features(card.embedding_size),
         description=f"{card.name}: shapes with the CLIP embeddings of {card.clip_id}",
     )
     info.set_file_format(tfds.core.FileFormat.ARRAY_RECORD)
-    info.set_splits(tfds.core.SplitDict([split_info(*item) for item in shard_lengths.items()]))
+    info.set_splits(tfds.core.SplitDict([split_info(*item) for item in shards.items()]))
     info.write_to_directory(directory)

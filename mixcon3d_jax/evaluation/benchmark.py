@@ -9,7 +9,13 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from mixcon3d_jax.data import schema
-from mixcon3d_jax.data.source import check_card, class_embeddings, open_split, read_card
+from mixcon3d_jax.data.source import (
+    check_card,
+    class_embeddings,
+    open_split,
+    read_card,
+    record_labels,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,23 +50,21 @@ def open_benchmark(
       clip_id, embedding_size: the run's; another data set's is refused.
 
     Raises:
-      SchemaError: if the data set does not fit, or a record's class is not among its classes.
+      SchemaError: if the data set does not fit, or a record has no class.
     """
     card = read_card(directory)
     check_card(card, directory, clip_id, embedding_size)
     source = open_split(directory, split)
-    names = [source[index]["class_name"].decode() for index in range(len(source))]
-    unknown = sorted(set(names) - set(card.classes))
-    if unknown:
+    labels = record_labels(directory, split)
+    if labels.min() < 0:
         raise schema.SchemaError(
-            f"benchmark {name}: {directory} has records of class {unknown[0]!r}, which is not in "
-            "its list of classes; prepare it again"
+            f"benchmark {name}: {int((labels < 0).sum())} records of {directory}, split {split!r}, "
+            "have no class; prepare it again with the class of every shape"
         )
     classes, embeddings = card.classes, class_embeddings(directory)
     if among == "present":
-        kept = [index for index, known in enumerate(classes) if known in set(names)]
+        kept, labels = np.unique(labels, return_inverse=True)
         classes, embeddings = tuple(classes[i] for i in kept), embeddings[kept]
     elif among != "all":
         raise schema.SchemaError(f"benchmark {name}: among is {among!r}; say 'all' or 'present'")
-    labels = np.array([classes.index(class_name) for class_name in names], np.int32)
-    return Benchmark(name, source, labels, classes, embeddings)
+    return Benchmark(name, source, labels.astype(np.int32), classes, embeddings)

@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 
 from mixcon3d_jax.data.schema import DatasetCard, SchemaError
-from mixcon3d_jax.data.source import check_card, class_embeddings, open_split, read_card
+from mixcon3d_jax.data.source import (
+    check_card,
+    class_embeddings,
+    open_split,
+    read_card,
+    record_ids,
+    record_labels,
+)
 from mixcon3d_jax.data.writer import write_dataset
 from tests import generated
 
@@ -65,10 +72,10 @@ def change_card(directory, **changes):
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
-@pytest.mark.parametrize("version", [0, 2, None, "1"])
+@pytest.mark.parametrize("version", [1, 3, None, "2"])
 def test_another_schema_version(directory, version):
     change_card(directory, schema_version=version)
-    with pytest.raises(SchemaError, match=r"card.json: schema version .* reads version 1; prepare"):
+    with pytest.raises(SchemaError, match=r"card.json: schema version .* reads version 2; prepare"):
         open_split(directory, "train")
 
 
@@ -83,7 +90,7 @@ def test_a_card_with_other_fields(directory):
     change_card(directory, flavour="sweet")
     with pytest.raises(SchemaError, match=r"card.json: .*flavour"):
         read_card(directory)
-    (directory / "card.json").write_text('{"schema_version": 1}')
+    (directory / "card.json").write_text('{"schema_version": 2}')
     with pytest.raises(SchemaError, match=r"card.json: .*clip_id"):
         read_card(directory)
 
@@ -108,3 +115,11 @@ def test_class_embeddings(finished, tmp_path):
     write_dataset(tmp_path, card, {"train": [generated.make_record(0, "train")]})
     with pytest.raises(SchemaError, match="has no classes"):
         class_embeddings(tmp_path)
+
+
+def test_ids_and_labels_are_those_of_the_records(finished):
+    source = open_split(finished, "test")
+    examples = [source[index] for index in range(len(source))]
+    assert record_ids(finished, "test") == [example["id"].decode() for example in examples]
+    names = [generated.CLASSES[label] for label in record_labels(finished, "test")]
+    assert names == [example["class_name"].decode() for example in examples]

@@ -1,5 +1,6 @@
 """Data sets are written whole or not at all."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -11,8 +12,9 @@ import pytest
 
 from mixcon3d_jax.data.schema import DatasetCard, SchemaError, decode_record
 from mixcon3d_jax.data.source import open_split, read_card
-from mixcon3d_jax.data.writer import WriteError, write_dataset
+from mixcon3d_jax.data.writer import write_dataset
 from mixcon3d_jax.errors import InputError
+from mixcon3d_jax.files import WriteError
 from tests import generated
 
 CARD = DatasetCard(
@@ -85,12 +87,15 @@ def test_an_interrupted_data_set_is_refused_and_can_be_written_again(tmp_path):
     assert ids(tmp_path, "train") == ["train/0", "train/1", "train/2"]
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == [
+        "SHA256SUMS",
         "card.json",
         "class_embeddings.npy",
         "dataset_info.json",
         "features.json",
         "generated-train.array_record-00000-of-00002",
         "generated-train.array_record-00001-of-00002",
+        "train.ids.json",
+        "train.labels.npy",
     ]
 
 
@@ -205,7 +210,7 @@ def test_a_full_disk_names_file_need_and_remedy_and_spares_other_data_sets(tmp_p
     message = write_on_a_full_disk(full, 8192)
 
     assert message.startswith("mixcon3d_jax.files.WriteError: ")
-    assert f"{full}/.unfinished/shard-00000.tmp cannot be written" in message
+    assert f"{full}/.unfinished/train-00000.shard cannot be written" in message
     assert "File too large" in message
     assert "it takes 0.0" in message
     assert "make room or choose another folder, then run the same command again" in message
@@ -238,4 +243,34 @@ def test_the_card_is_plain_json(tmp_path):
     fields = json.loads((tmp_path / "card.json").read_text())
     assert fields["clip_id"] == generated.CLIP_ID
     assert fields["classes"] == list(generated.CLASSES)
-    assert (fields["schema_version"], fields["up_axis"]) == (1, "y")
+    assert (fields["schema_version"], fields["up_axis"]) == (2, "y")
+
+
+def test_ids_and_labels_of_every_record(tmp_path):
+    write(tmp_path, {"train": records("train", 5)}, 2)
+    assert json.loads((tmp_path / "train.ids.json").read_text()) == ids(tmp_path, "train")
+    np.testing.assert_array_equal(np.load(tmp_path / "train.labels.npy"), [0, 1, 2, 3, 0])
+
+
+def test_checksums_hold_for_every_file(tmp_path):
+    card = write(tmp_path, {"train": records("train", 5)}, 2)
+    done = subprocess.run(
+        ["sha256sum", "--check", "SHA256SUMS"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout
+    tfds_own = {"dataset_info.json", "features.json"}
+    checked = {line.split(": ")[0] for line in done.stdout.splitlines()}
+    assert checked == set(card.files) - tfds_own - {"SHA256SUMS"}
+
+
+def test_two_records_with_one_id_are_refused(tmp_path):
+    with pytest.raises(SchemaError, match=r"'train'.*1 ids.*'train/1'"):
+        write(tmp_path, {"train": [*records("train", 3), generated.make_record(1, "train")]})
+    with pytest.raises(SchemaError, match="no finished data set"):
+        read_card(tmp_path)
+
+
+def test_a_class_that_the_card_lacks_is_refused(tmp_path):
+    strange = dataclasses.replace(generated.make_record(1, "train"), class_name="cone")
+    with pytest.raises(SchemaError, match=r"'train/1'.*'cone'.*4 classes"):
+        write(tmp_path, {"train": [strange]})
