@@ -10,7 +10,7 @@ from configs import base
 
 
 def get_config() -> ml_collections.ConfigDict:
-    """Give the data set with `--config.data.path=DIR`."""
+    """Give the data set with `--config.data.root=DIR`."""
     config = base.get_config()
     config.clip.id = "mixcon3d-jax/small-clip"
     config.clip.embedding_size = 128

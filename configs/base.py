@@ -23,8 +23,9 @@ def get_config() -> ml_collections.ConfigDict:
     config.clip.embedding_size = 1280
 
     config.data = ml_collections.ConfigDict()
-    # Folder of a prepared data set (needed), and the split to train on.
-    config.data.path = ""
+    # Folder of a prepared data set, or of several and `splits/` over them (needed); the split to
+    # train on.
+    config.data.root = ""
     config.data.split = "train"
     # Points a cloud.
     config.data.num_points = 10_000
@@ -132,7 +133,7 @@ def benchmark(
 
     Args:
       split: whose shapes are classified.
-      path: the data set's folder; empty: that of training.
+      path: the data set's folder, relative to `config.data.root`.
       among: the names to choose among: `all` of the data set's classes, or those `present` in the
         split.
       required: whether a data set without that split is an error; else it is said and skipped.

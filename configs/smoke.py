@@ -11,7 +11,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.virtual_cpu_devices = 8
     config.clip.id = "mixcon3d-jax/small-clip"
     config.clip.embedding_size = 128
-    config.data.path = "smoke_run/data"
+    config.data.root = "smoke_run/data"
     config.data.num_points = 1024
     config.model.encoder.dim = 128
     config.model.encoder.depth = 4

@@ -75,7 +75,7 @@ def train(data: Path, workdir: Path, *overrides: str) -> dict[str, float]:
         "training and zero-shot evaluation",
         "mixcon3d_jax.train",
         "--config=configs/smoke.py",
-        f"--config.data.path={data}",
+        f"--config.data.root={data}",
         f"--workdir={workdir}",
         *overrides,
     )
@@ -104,7 +104,7 @@ next (after `source .venv/bin/activate`):
   python -m mixcon3d_jax.evaluate --workdir={workdir} --config.eval.num_views=12
   python -m data_prep.assets --manifest=YOURS/manifest.json --output=DATA \\
       --clip=small --up-axis=y --test-fraction=0.2
-  python -m mixcon3d_jax.train --config=configs/assets.py --config.data.path=DATA --workdir=RUN
+  python -m mixcon3d_jax.train --config=configs/assets.py --config.data.root=DATA --workdir=RUN
 """
 
 

@@ -66,7 +66,7 @@ def small_config(data: Path):
     """The base config with a model and a batch that a test can afford."""
     config = base.get_config()
     config.clip.id, config.clip.embedding_size = CLIP_ID, EMBEDDING_SIZE
-    config.data.path = str(data)
+    config.data.root = str(data)
     config.data.num_points = 128
     sizes = {"dim": 32, "depth": 2, "heads": 2, "mlp_dim": 64, "sa_dim": 16, "patches": 16}
     for key, value in (sizes | {"radius": 0.5, "neighbors": 16}).items():

@@ -66,7 +66,7 @@ def test_the_built_in_run(place):
     printed = run(
         "mixcon3d_jax.train",
         "--config=configs/smoke.py",
-        f"--config.data.path={place / 'data'}",
+        f"--config.data.root={place / 'data'}",
         f"--workdir={place / 'smoke'}",
         *SMALL,
     )
@@ -86,7 +86,7 @@ def test_a_folder_of_ones_own_without_a_test_split(place):
     printed = run(
         "mixcon3d_jax.train",
         "--config=configs/assets.py",
-        f"--config.data.path={place / 'data'}",
+        f"--config.data.root={place / 'data'}",
         f"--workdir={place / 'own'}",
         *SMALL,
     )

@@ -71,7 +71,7 @@ def open_benchmarks(config: ConfigDict) -> list[Benchmark]:
     """
     benchmarks = []
     for name, entry in config.eval.benchmarks.items():
-        directory = Path(entry.path or config.data.path)
+        directory = Path(config.data.root) / entry.path
         if not entry.required and not read_card(directory).splits.get(entry.split):
             print(
                 f"benchmark {name} is left out: {directory} has no split {entry.split!r} (prepare "

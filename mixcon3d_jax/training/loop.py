@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from mixcon3d_jax.data.pipeline import ShuffledTargets, train_batches
-from mixcon3d_jax.data.source import check_card, open_split, read_card
+from mixcon3d_jax.data.splits import open_training_data
 from mixcon3d_jax.models.variables import parameter_count
 from mixcon3d_jax.sharding import batch_sharding, check_batch
 from mixcon3d_jax.training import run_config
@@ -46,17 +46,21 @@ def train(config: ConfigDict, workdir: Path, mesh: Mesh, evaluate: Evaluate) -> 
     run_config.check_values(config)
     data = config.data
     check_batch(config.optim.batch_size, mesh, "config.optim.batch_size")
-    card = read_card(data.path)
-    check_card(card, data.path, config.clip.id, config.clip.embedding_size)
-    source = open_split(data.path, data.split)
+    opened = open_training_data(data.root, data.split, config.clip.id, config.clip.embedding_size)
+    source = opened.source
     if data.shuffle_targets:
         source = ShuffledTargets(source, config.seed)
     step_config = run_config.step_config(config, len(source))
-    claim_workdir(workdir, config, card)
+    claim_workdir(workdir, config, opened.checksums)
     total = step_config.optimizer.total_steps
     optimizer = make_optimizer(step_config.optimizer)
     abstract = abstract_state(step_config.model, optimizer, mesh)
-    meta = {"config": config.to_dict(), "clip_id": card.clip_id, "up_axis": card.up_axis}
+    meta = {
+        "config": config.to_dict(),
+        "clip_id": opened.card.clip_id,
+        "up_axis": opened.card.up_axis,
+        "color_rule": opened.card.color_rule,
+    }
 
     with Checkpoints(workdir, config.checkpoint.keep) as checkpoints:
         start = checkpoints.latest_step()

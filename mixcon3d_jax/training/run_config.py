@@ -21,16 +21,16 @@ class ConfigError(InputError):
 
 
 # Keys that may differ when a run is continued: they change neither data nor weights.
-_FREE_KEYS = ("virtual_cpu_devices", "data.path", "data.num_threads", "mesh.", "checkpoint.",
+_FREE_KEYS = ("virtual_cpu_devices", "data.root", "data.num_threads", "mesh.", "checkpoint.",
               "log.", "eval.")  # fmt: skip
 
 
 def check_values(config: ConfigDict) -> None:
     """Raises a `ConfigError` that names the first key whose value can't be used."""
-    if not config.data.path:
+    if not config.data.root:
         raise ConfigError(
-            "config.data.path is empty; give --config.data.path=DIR, the folder of a prepared "
-            "data set"
+            "config.data.root is empty; give --config.data.root=DIR, the folder of a prepared "
+            "data set, or of several and their splits"
         )
     at_least = {
         "data.num_points": 1,

@@ -1,13 +1,12 @@
 """What a workdir says about its run, so that only the same run continues in it."""
 
-import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from mixcon3d_jax.data.schema import DatasetCard
 from mixcon3d_jax.errors import InputError
 from mixcon3d_jax.files import write_whole
 from mixcon3d_jax.training.run_config import differing_keys
@@ -20,28 +19,26 @@ class WorkdirError(InputError):
     """A workdir is none, is damaged, or belongs to another run."""
 
 
-def claim_workdir(workdir: Path, config: ConfigDict, card: DatasetCard) -> None:
+def claim_workdir(workdir: Path, config: ConfigDict, checksums: Mapping[str, str]) -> None:
     """Writes config and data set into a new workdir, or checks that an old one is of the same run.
 
     Args:
       workdir: made if missing.
       config: of the run.
-      card: of the data set that it trains on.
+      checksums: of the data that it trains on, by data set.
 
     Raises:
       WorkdirError: if the workdir belongs to another config or data set; the message says how they
         differ.
       WriteError: if it can't be written.
     """
-    # As JSON gives it back: lists for tuples.
-    dataset = json.loads(json.dumps(dataclasses.asdict(card)))
     if (Path(workdir) / CONFIG_FILE).exists():
         differing = differing_keys(config, read_config(workdir).to_dict())
         known = _read_json(workdir, DATASET_FILE)
         differing += [
-            f"data set, {key}: {known.get(key)!r} there, {dataset[key]!r} here"
-            for key in dataset
-            if known.get(key) != dataset[key]
+            f"data set, {key}: checksum {known.get(key)} there, {checksums.get(key)} here"
+            for key in sorted(known.keys() | checksums.keys())
+            if known.get(key) != checksums.get(key)
         ]
         if differing:
             listed = "\n  ".join(differing)
@@ -49,7 +46,7 @@ def claim_workdir(workdir: Path, config: ConfigDict, card: DatasetCard) -> None:
                 f"{workdir} belongs to another run:\n  {listed}\n"
                 "use another --workdir, or the same config and data to continue that run"
             )
-    _write_json(workdir, DATASET_FILE, dataset)
+    _write_json(workdir, DATASET_FILE, dict(checksums))
     _write_json(workdir, CONFIG_FILE, config.to_dict())
 
 
