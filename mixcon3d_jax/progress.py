@@ -18,8 +18,32 @@ def progress(items: Iterable[T], total: int | None, what: str, done: int = 0) ->
       what: a few words, shown before the bar.
       done: how many were done before (by an earlier run).
     """
-    # A log file gets a line every ten seconds instead of a bar redrawn ten times a second.
-    interval = 0.1 if sys.stderr.isatty() else 10.0
     return iter(
-        tqdm(items, total=total, desc=what, initial=done, mininterval=interval, dynamic_ncols=True)
+        tqdm(
+            items, total=total, desc=what, initial=done, mininterval=_interval(), dynamic_ncols=True
+        )
     )
+
+
+def byte_progress(total: int, what: str, done: int = 0) -> tqdm:
+    """A bar over bytes, with rate and time left; the caller calls `update(bytes)` and `close()`.
+
+    Args:
+      total: how many there are in all, those already done included.
+      what: a few words, shown before the bar.
+      done: how many were done before (by an earlier run).
+    """
+    return tqdm(
+        total=total,
+        desc=what,
+        initial=done,
+        unit="B",
+        unit_scale=True,
+        mininterval=_interval(),
+        dynamic_ncols=True,
+    )
+
+
+def _interval() -> float:
+    """A log file gets a line every ten seconds instead of a bar redrawn ten times a second."""
+    return 0.1 if sys.stderr.isatty() else 10.0
