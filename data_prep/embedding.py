@@ -89,19 +89,24 @@ def embed_texts(clip: ClipFolder, work: Path, texts: Iterable[str]) -> dict[str,
     )
 
 
-def embed_prompts(clip: ClipFolder, work: Path, texts: Iterable[str]) -> dict[str, np.ndarray]:
+def embed_prompts(
+    clip: ClipFolder,
+    work: Path,
+    texts: Iterable[str],
+    templates: Sequence[str] = PROMPT_TEMPLATES,
+) -> dict[str, np.ndarray]:
     """Embeds each distinct text in all prompt templates; {text: (D,)}.
 
     An embedding is the mean of the prompts' unit-length embeddings, brought to length 1.
     """
 
     def embed(block: Sequence[str]) -> np.ndarray:
-        filled = [prompt for text in block for prompt in prompts(text)]
+        filled = [prompt for text in block for prompt in prompts(text, templates)]
         rows = clip.embed_texts(filled, batch_size=_TEXT_BATCH)
-        mean = rows.reshape(len(block), len(PROMPT_TEMPLATES), -1).mean(axis=1)
+        mean = rows.reshape(len(block), len(templates), -1).mean(axis=1)
         return mean / np.linalg.norm(mean, axis=1, keepdims=True)
 
-    key = hashlib.sha256(json.dumps([clip_fingerprint(clip), PROMPT_TEMPLATES]).encode())
+    key = hashlib.sha256(json.dumps([clip_fingerprint(clip), list(templates)]).encode())
     return _embed_distinct(work / "prompts", key.hexdigest(), texts, embed, "embedding prompts")
 
 

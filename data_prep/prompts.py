@@ -1,6 +1,7 @@
 """The prompt templates that texts and class names are put into before they are embedded."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 # The 64 templates that OpenShape embeds ModelNet40's class names with ("modelnet40_64").
@@ -9,9 +10,9 @@ PROMPT_TEMPLATES: tuple[str, ...] = tuple(
 )
 
 
-def prompts(text: str) -> list[str]:
-    """`text` in every template."""
-    return [template.format(text) for template in PROMPT_TEMPLATES]
+def prompts(text: str, templates: Sequence[str] = PROMPT_TEMPLATES) -> list[str]:
+    """`text` in the place of `{}` in every template."""
+    return [template.replace("{}", text) for template in templates]
 
 
 def class_phrase(class_name: str) -> str:
