@@ -28,8 +28,8 @@ Embeds class names with a CLIP, for zero-shot classification.  Each name is put 
 template (`_` becomes a space); its embedding is the mean of the prompts' embeddings of length 1,
 brought to length 1.
 
-Writes OUTPUT, a float32 array with a row a name, and beside it OUTPUT.json, which names the labels, the
-templates and the CLIP.  Interrupted, the same command continues where it was.
+Writes OUTPUT, a float32 array with a row a name, and beside it OUTPUT.json, which names the labels,
+the templates and the CLIP.  Interrupted, the same command continues where it was.
 """
 _EXAMPLE = """\
 example:
