@@ -21,13 +21,13 @@ class PipelineConfig:
 
     Attributes:
       num_points: points a sample.
-      views: which view embeddings it takes.
+      views: which view embeddings it takes; None for records that have none.
       seed: of every random choice.
       num_threads: threads that read and decode.
     """
 
     num_points: int
-    views: ViewPolicy
+    views: ViewPolicy | None
     seed: int
     num_threads: int = 4
 
@@ -56,7 +56,8 @@ class _ProcessRows(grain.MapDataset):
 class ShuffledTargets:
     """A source whose records have the views and texts of another record, drawn once.
 
-    The control experiment: nothing can be learned about shapes from it.
+    The control experiment: nothing can be learned about shapes from it.  Where the texts come from
+    (`dataset`, `gpt4_flag`) goes with them.
     """
 
     source: Sequence[dict[str, Any]]
@@ -72,7 +73,7 @@ class ShuffledTargets:
     def __getitem__(self, index: int) -> dict[str, Any]:
         shape = self.source[index]
         targets = self.source[int(self._other[index])]
-        own = ("id", "dataset", "points", "points_low", "points_step", "colors")
+        own = ("id", "points", "points_low", "points_step", "colors")
         return {**targets, **{key: shape[key] for key in own}}
 
 

@@ -19,12 +19,14 @@ A record holds one shape:
 """
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import tensorflow_datasets as tfds
 from jaxtyping import Float, UInt8, UInt16
+from tensorflow_datasets.proto import tf_example_pb2
 
 from mixcon3d_jax.errors import InputError
 
@@ -102,35 +104,53 @@ class DatasetCard:
     schema_version: int = SCHEMA_VERSION
 
 
-def _array(shape: tuple[int | None, ...], dtype: Any) -> tfds.features.Tensor:
-    # TFDS' default encoding stores float16 as float32 and uint8 as varints.
-    return tfds.features.Tensor(shape=shape, dtype=dtype, encoding="bytes")
+# The stored fields: byte strings, lists of them, and arrays, whose `None` is any number of rows.
+_STRINGS = ("id", "dataset", "group", "gpt4_flag", "class_name")
+_STRING_LISTS = ("renders", "texts")
+
+
+@functools.cache
+def _arrays(embedding_size: int) -> dict[str, tuple[tuple[int | None, ...], type]]:
+    return {
+        "points": ((None, 3), np.uint16),
+        "points_low": ((3,), np.float32),
+        "points_step": ((), np.float32),
+        "colors": ((None, 3), np.uint8),
+        "view_embeddings": ((None, embedding_size), np.float16),
+        "thumbnail_embedding": ((None, embedding_size), np.float16),
+        "text_sources": ((None,), np.uint8),
+        "text_embeddings": ((None, embedding_size), np.float16),
+        "embedding_text": ((None,), np.uint8),
+        "embedding_kind": ((None,), np.uint8),
+    }
 
 
 def record_features(embedding_size: int) -> tfds.features.FeaturesDict:
     """The TFDS features of a record whose CLIP embeddings have `embedding_size` entries."""
-    embeddings = _array((None, embedding_size), np.float16)
-    return tfds.features.FeaturesDict(
-        {
-            "id": tfds.features.Text(),
-            "dataset": tfds.features.Text(),
-            "group": tfds.features.Text(),
-            "gpt4_flag": tfds.features.Text(),
-            "class_name": tfds.features.Text(),
-            "points": _array((None, 3), np.uint16),
-            "points_low": _array((3,), np.float32),
-            "points_step": _array((), np.float32),
-            "colors": _array((None, 3), np.uint8),
-            "view_embeddings": embeddings,
-            "thumbnail_embedding": embeddings,
-            "renders": tfds.features.Sequence(tfds.features.Text()),
-            "texts": tfds.features.Sequence(tfds.features.Text()),
-            "text_sources": _array((None,), np.uint8),
-            "text_embeddings": embeddings,
-            "embedding_text": _array((None,), np.uint8),
-            "embedding_kind": _array((None,), np.uint8),
-        }
-    )
+    features = tfds.features
+    # TFDS' default encoding stores float16 as float32 and uint8 as varints.
+    arrays = {
+        name: features.Tensor(shape=shape, dtype=dtype, encoding="bytes")
+        for name, (shape, dtype) in _arrays(embedding_size).items()
+    }
+    lists = {name: features.Sequence(features.Text()) for name in _STRING_LISTS}
+    strings = {name: features.Text() for name in _STRINGS}
+    return features.FeaturesDict(strings | lists | arrays)
+
+
+def parse_example(serialized: bytes, embedding_size: int) -> dict[str, Any]:
+    """The example that `record_features` serialised.
+
+    What TFDS' own parser returns, in a sixth of its time, which reading is bound by.
+    """
+    fields = tf_example_pb2.Example.FromString(serialized).features.feature
+    example: dict[str, Any] = {name: fields[name].bytes_list.value[0] for name in _STRINGS}
+    for name in _STRING_LISTS:
+        example[name] = list(fields[name].bytes_list.value)
+    for name, (shape, dtype) in _arrays(embedding_size).items():
+        values = np.frombuffer(fields[name].bytes_list.value[0], dtype)
+        example[name] = values.reshape([-1 if size is None else size for size in shape])
+    return example
 
 
 def encode_points(

@@ -19,6 +19,22 @@ from mixcon3d_jax.data.writer import (
 )
 
 
+@dataclasses.dataclass(frozen=True)
+class StoredExamples(Sequence):
+    """Random access to the examples of a split, read and parsed when asked for."""
+
+    raw: Sequence[bytes]
+    embedding_size: int
+
+    def __len__(self) -> int:
+        return len(self.raw)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        if not 0 <= index < len(self):
+            raise IndexError(f"record {index} of {len(self)}")
+        return schema.parse_example(self.raw[index], self.embedding_size)
+
+
 def read_card(directory: Path) -> schema.DatasetCard:
     """What the data set in `directory` says about itself.
 
@@ -69,9 +85,10 @@ def open_split(directory: Path, split: str) -> Sequence[dict[str, Any]]:
     Raises:
       SchemaError: if the split is unknown or empty, or a file is missing or truncated.
     """
-    _check_split(directory, split)
+    card = _check_split(directory, split)
     builder = tfds.builder_from_directory(str(directory))
-    return builder.as_data_source(split)
+    raw = builder.as_data_source(split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)
+    return StoredExamples(raw, card.embedding_size)
 
 
 def record_ids(directory: Path, split: str) -> list[str]:

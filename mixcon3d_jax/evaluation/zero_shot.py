@@ -10,6 +10,7 @@ from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
+from mixcon3d_jax.data.clouds import unpack_clouds
 from mixcon3d_jax.data.pipeline import PipelineConfig, evaluation_batches
 from mixcon3d_jax.evaluation.benchmark import Benchmark
 from mixcon3d_jax.metrics import accuracies, top_k_counts
@@ -34,7 +35,7 @@ def class_logits(
     `fused`, `fused_multiview`: the fusion head on the cloud and those.  `sum`: point +
     image_multiview.
     """
-    point = model.embed_points(batch["points"], batch["colors"])
+    point = model.embed_points(*unpack_clouds(batch["points"], batch["colors"]))
     first_view = model.embed_views(batch["view_embeddings"][:, :1])
     views = model.embed_views(batch["view_embeddings"])
     names = normalize(model.embed_text(class_embeddings))

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 
 from mixcon3d_jax import losses
 from mixcon3d_jax.data.augment import AugmentConfig, augment
+from mixcon3d_jax.data.clouds import unpack_clouds
 from mixcon3d_jax.models.mixcon3d import MAX_LOGIT_SCALE, MixCon3D, MixCon3DConfig
 from mixcon3d_jax.models.variables import model_structure, split_module
 from mixcon3d_jax.sharding import MESH_AXES
@@ -67,8 +68,8 @@ def train_step(
 
     Args:
       state: before the step.
-      batch: `points` (B, N, 3) and `colors` (B, N, 3) in 0..1, `view_embeddings` (B, M, D),
-        `text_embedding` (B, D), `has_text` (B,).
+      batch: `points` (B, N, 3) and `colors` (B, N, 3) as `clouds.unpack_clouds` takes them,
+        `view_embeddings` (B, M, D), `text_embedding` (B, D), `has_text` (B,).
       structure: the model's (see `models.variables`).
       config: of the step.
       mesh: that the batch is split over.
@@ -76,10 +77,11 @@ def train_step(
     Returns:
       The state after the step, and the step's losses, accuracies and learning rate.
     """
+    points, colors = unpack_clouds(batch["points"], batch["colors"])
     if config.augment is not None:
         key = jax.random.fold_in(jax.random.key(config.seed), state.step)
-        points, colors = augment(key, batch["points"], batch["colors"], config.augment)
-        batch = batch | {"points": points, "colors": colors}
+        points, colors = augment(key, points, colors, config.augment)
+    batch = batch | {"points": points, "colors": colors}
 
     global_terms = jax.shard_map(
         functools.partial(losses.mixcon3d_terms, axis_names=MESH_AXES),

@@ -76,8 +76,8 @@ def numbers(batches: list[dict]) -> list[int]:
 def test_a_batch_is_whole():
     [batch] = train(1)
     assert {name: (array.shape, array.dtype.name) for name, array in batch.items()} == {
-        "points": ((4, 8, 3), "float32"),
-        "colors": ((4, 8, 3), "float32"),
+        "points": ((4, 8, 3), "uint16"),
+        "colors": ((4, 8, 3), "uint8"),
         "view_embeddings": ((4, 2, 2), "float32"),
         "text_embedding": ((4, 2), "float32"),
         "has_text": ((4,), "bool"),
@@ -89,7 +89,7 @@ def test_what_belongs_together_stays_together():
     for batch in batches:
         number = batch["view_embeddings"][:, 0, 0]
         np.testing.assert_array_equal(batch["view_embeddings"][:, 1, 0], number)
-        np.testing.assert_array_equal(np.rint(batch["colors"][:, 0, 0] * 255), number)
+        np.testing.assert_array_equal(batch["colors"][:, 0, 0], number)
         np.testing.assert_array_equal(batch["has_text"], number % 2 == 1)
         text = np.where(batch["has_text"], number, 0)
         np.testing.assert_array_equal(batch["text_embedding"][:, 0], text)
@@ -158,7 +158,7 @@ def test_shuffled_targets_permute_targets_and_keep_shapes():
     shuffled = ShuffledTargets(SOURCE, seed=0)
     assert len(shuffled) == COUNT
     for index in range(COUNT):
-        for key in ("id", "dataset", "points", "points_low", "points_step", "colors"):
+        for key in ("id", "points", "points_low", "points_step", "colors"):
             np.testing.assert_array_equal(shuffled[index][key], SOURCE[index][key], err_msg=key)
     others = [int(shuffled[index]["view_embeddings"][0, 0]) for index in range(COUNT)]
     assert sorted(others) == list(range(COUNT))

@@ -6,14 +6,11 @@ in a million seeds, and the seeds are fixed.
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
 from mixcon3d_jax.data.sampling import (
     ViewPolicy,
     draw_sample,
-    normalize_cloud,
+    random_order,
     sample_points,
     sample_text,
     sample_views,
@@ -46,7 +43,7 @@ def make_example(points=None, texts=(), thumbnail=True):
 
 def indices(colors) -> np.ndarray:
     """Which points were drawn: their red says it."""
-    return np.rint(colors[:, 0] * 255).astype(int)
+    return colors[:, 0].astype(int)
 
 
 def assert_frequencies(draws, expected: dict):
@@ -83,45 +80,35 @@ def test_points_repeat_where_there_are_too_few():
     assert_frequencies(drawn[:, 0] == drawn[:, 10], {True: 0.1, False: 0.9})
 
 
-def test_y_and_z_change_places_and_colors_stay_with_their_points():
-    # Symmetric about the origin and of norm at most 1, so that normalising changes nothing.
-    half = np.array([[1, 0, 0], [0, 0.5, 0], [0, 0, 0.25], [0.1, 0.2, 0.3]])
-    example = make_example(np.concatenate([half, -half]))
-    points, colors = sample_points(example, 8, np.random.default_rng(3))
-    expected = np.concatenate([half, -half])[:, [0, 2, 1]]
-    assert points.dtype == colors.dtype == np.float32
-    # Stored to 1/65535 of an extent of 2.
-    np.testing.assert_allclose(points, expected[indices(colors)], atol=1e-4)
-
-
-def test_colors_are_shares_of_255():
+def test_colors_stay_with_their_points():
     example = make_example()
-    example["colors"][:] = [[0, 51, 255]]
-    _, colors = sample_points(example, 4, np.random.default_rng(0))
-    np.testing.assert_array_equal(colors, np.float32([[0, 0.2, 1]] * 4))
+    points, colors = sample_points(example, 8, np.random.default_rng(3))
+    assert (points.dtype, colors.dtype) == (np.uint16, np.uint8)
+    np.testing.assert_array_equal(points, example["points"][indices(colors)])
 
 
-@settings(deadline=None)
-@given(
-    points=hnp.arrays(np.float32, (7, 3), elements=st.integers(-100, 100)),
-    scale=st.floats(1e-3, 1e3),
-    shift=hnp.arrays(np.float32, 3, elements=st.integers(-100, 100)),
-)
-def test_normalized_clouds_have_mean_0_and_largest_norm_1(points, scale, shift):
-    found = normalize_cloud((points * scale).astype(np.float32))
-    assert found.dtype == np.float32
-    if np.ptp(points, axis=0).max() == 0:
-        assert np.abs(found).max() <= 1 + 1e-5
-        return
-    np.testing.assert_allclose(np.linalg.norm(found, axis=1).max(), 1, rtol=1e-5)
-    np.testing.assert_allclose(found.mean(axis=0), 0, atol=1e-4)
-    moved = normalize_cloud(points + shift)
-    np.testing.assert_allclose(moved, normalize_cloud(points), atol=1e-4)
+@pytest.mark.parametrize("count", [1, 2, 10_000, 65_535])
+def test_a_random_order_has_every_number_once(count):
+    for rng in (np.random.default_rng(0), np.random.Generator(np.random.Philox(0))):
+        order = random_order(count, rng)
+        np.testing.assert_array_equal(np.sort(order), np.arange(count))
+        if count > 2:
+            assert not np.array_equal(order, random_order(count, rng))
 
 
-def test_one_place_is_all_zeros():
-    for cloud in (np.full((1, 3), 7), np.full((9, 3), -2), np.full((4, 3), 0) + 1e-8):
-        np.testing.assert_array_equal(normalize_cloud(cloud.astype(np.float32)), 0)
+def test_every_order_is_equally_likely():
+    rng = np.random.default_rng(6)
+    draws = [int("".join(map(str, random_order(3, rng)))) for _ in range(DRAWS)]
+    assert_frequencies(draws, dict.fromkeys((12, 21, 102, 120, 201, 210), 1 / 6))
+
+
+def test_records_of_more_points_than_16_bits_count():
+    example = make_example() | {
+        "points": np.zeros((70_000, 3), np.uint16),
+        "colors": np.arange(210_000).astype(np.uint8).reshape(70_000, 3),
+    }
+    points, _ = sample_points(example, 70_000, np.random.default_rng(0))
+    assert points.shape == (70_000, 3)
 
 
 def test_views_are_random_with_replacement():
@@ -231,6 +218,44 @@ def test_an_empty_caption_that_is_drawn_adds_nothing():
     assert_frequencies(draw_texts(*texts)[:, 0].astype(int), {1: 3 / 4, 2: 1 / 4})
 
 
+def draw_of(dataset: bytes, flag: bytes, *texts: Text) -> np.ndarray:
+    example = make_example(texts=texts) | {"dataset": dataset, "gpt4_flag": flag}
+    rng = np.random.default_rng(10)
+    return np.array([sample_text(example, rng)[0][0] for _ in range(DRAWS)]).astype(int)
+
+
+@pytest.mark.parametrize("flag", [b"Y", b""])
+def test_of_objaverse_only_the_first_text_counts(flag):
+    texts = (make_text(1, "text"), make_text(2, "text"), make_text(3, "retrieval"))
+    assert_frequencies(draw_of(b"Objaverse", flag, *texts), {1: 1 / 2, 3: 1 / 2})
+
+
+def test_of_objaverse_a_text_judged_unfit_does_not_count():
+    texts = (make_text(1, "text"), make_text(2, "text"), make_text(3, "retrieval"))
+    assert_frequencies(draw_of(b"Objaverse", b"N", *texts), {3: 1})
+
+
+@pytest.mark.parametrize("dataset", [b"ShapeNet", b"ABO", b"3D-FUTURE"])
+def test_of_others_every_text_counts(dataset):
+    texts = (make_text(1, "text"), make_text(2, "text"), make_text(3, "retrieval"))
+    expected = {1: 1 / 4, 2: 1 / 4, 3: 1 / 2}
+    assert_frequencies(draw_of(dataset, b"N", *texts), expected)
+
+
+def test_the_whole_pool_of_an_openshape_record():
+    """One text, a BLIP caption that is empty, another one, two retrieved texts."""
+    texts = (
+        make_text(1, "text"),
+        Text("", "caption"),
+        make_text(2, "caption"),
+        make_text(3, "retrieval"),
+        make_text(4, "retrieval"),
+    )
+    # With the empty caption the pool has two entries, with the other one three.
+    expected = {1: 5 / 12, 2: 1 / 6, 3: 5 / 24, 4: 5 / 24}
+    assert_frequencies(draw_of(b"Objaverse", b"Y", *texts), expected)
+
+
 @pytest.mark.parametrize("texts", [(), (Text("bare", "text"), Text("bare", "retrieval"))])
 def test_an_empty_pool_has_no_text(texts):
     embedding, has_text = sample_text(make_example(texts=texts), np.random.default_rng(0))
@@ -248,8 +273,8 @@ def test_a_sample_is_whole_and_follows_from_the_generator():
     sample = draw(0)
     found = {name: (array.shape, array.dtype.name) for name, array in sample.items()}
     assert found == {
-        "points": ((6, 3), "float32"),
-        "colors": ((6, 3), "float32"),
+        "points": ((6, 3), "uint16"),
+        "colors": ((6, 3), "uint8"),
         "view_embeddings": ((3, SIZE), "float32"),
         "text_embedding": ((SIZE,), "float32"),
         "has_text": ((), "bool"),

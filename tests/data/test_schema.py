@@ -16,6 +16,7 @@ from mixcon3d_jax.data.schema import (
     decode_record,
     encode_points,
     encode_record,
+    parse_example,
     record_features,
 )
 
@@ -40,6 +41,8 @@ def make_record(**changes) -> Record:
             Text("none", "retrieval"),
         ),
         renders=(b"\x89PNG\r\n\x00\xff", b""),
+        group="000-012",
+        gpt4_flag="N",
     )
     return dataclasses.replace(record, **changes)
 
@@ -104,7 +107,7 @@ def test_the_corners_of_a_cloud_use_the_whole_range():
 def test_everything_else_of_a_record_comes_back():
     record = make_record()
     found = stored(record)
-    for field in ("id", "dataset", "class_name", "renders"):
+    for field in ("id", "dataset", "class_name", "renders", "group", "gpt4_flag"):
         assert getattr(found, field) == getattr(record, field)
     np.testing.assert_array_equal(found.colors, record.colors)
     np.testing.assert_array_equal(found.view_embeddings, record.view_embeddings.astype(np.float16))
@@ -185,6 +188,37 @@ def test_a_broken_record_is_refused_by_name_and_field(field, changes):
     assert f"'{field}'" in str(error.value)
 
 
+def test_an_unknown_flag_is_refused():
+    with pytest.raises(SchemaError, match=r"'a/1', field 'gpt4_flag': 'maybe' is none of"):
+        encode_record(make_record(gpt4_flag="maybe"), SIZE)
+
+
 def test_an_empty_id_is_refused():
     with pytest.raises(SchemaError, match="empty id"):
         encode_record(make_record(id=""), SIZE)
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    num_points=st.integers(1, 5),
+    views=st.integers(0, 3),
+    thumbnails=st.integers(0, 1),
+    words=st.lists(st.text(max_size=5), max_size=3),
+)
+def test_parsing_gives_what_tfds_gives(num_points, views, thumbnails, words):
+    record = make_record(
+        points=np.ones((num_points, 3)),
+        colors=np.zeros((num_points, 3), np.uint8),
+        view_embeddings=np.ones((views, SIZE)),
+        thumbnail_embedding=np.ones((thumbnails, SIZE)),
+        texts=tuple(Text(word, "text", np.ones(SIZE)) for word in words),
+    )
+    features = record_features(SIZE)
+    serialized = features.serialize_example(encode_record(record, SIZE))
+    expected = features.deserialize_example_np(serialized)
+    found = parse_example(serialized, SIZE)
+    assert found.keys() == expected.keys()
+    for name, value in found.items():
+        if isinstance(value, np.ndarray):
+            assert value.dtype == expected[name].dtype
+        np.testing.assert_array_equal(value, expected[name], strict=isinstance(value, np.ndarray))
