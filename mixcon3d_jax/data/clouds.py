@@ -13,12 +13,7 @@ _SMALLEST_NORM = 1e-6
 
 def normalize_clouds(points: Num[Array, "batch points 3"]) -> Float[Array, "batch points 3"]:
     """Centers each cloud on its mean and scales its largest norm to 1 (all zeros for one place)."""
-    planes = [points[..., axis].astype(jnp.float32) for axis in range(3)]
-    planes = [plane - plane.mean(axis=1, keepdims=True) for plane in planes]
-    largest = jnp.sqrt(sum(jnp.square(plane) for plane in planes).max(axis=1, keepdims=True))
-    # Divided by infinity, a cloud without extent becomes zeros.
-    largest = jnp.where(largest < _SMALLEST_NORM, jnp.inf, largest)
-    return jnp.stack([plane / largest for plane in planes], axis=-1)
+    return _normalized([points[..., axis] for axis in range(3)])
 
 
 def unpack_clouds(
@@ -36,4 +31,14 @@ def unpack_clouds(
     """
     if jnp.issubdtype(points.dtype, jnp.floating):
         return points, colors
-    return normalize_clouds(points[..., jnp.array([0, 2, 1])]), colors.astype(jnp.float32) / 255
+    exchanged = [points[..., axis] for axis in (0, 2, 1)]
+    return _normalized(exchanged), colors.astype(jnp.float32) / 255
+
+
+def _normalized(planes: list[Num[Array, "batch points"]]) -> Float[Array, "batch points 3"]:
+    planes = [plane.astype(jnp.float32) for plane in planes]
+    planes = [plane - plane.mean(axis=1, keepdims=True) for plane in planes]
+    largest = jnp.sqrt(sum(jnp.square(plane) for plane in planes).max(axis=1, keepdims=True))
+    # Divided by infinity, a cloud without extent becomes zeros.
+    largest = jnp.where(largest < _SMALLEST_NORM, jnp.inf, largest)
+    return jnp.stack([plane / largest for plane in planes], axis=-1)
