@@ -7,10 +7,11 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from data_prep.arguments import whole_number
 from data_prep.manifest import hold_out, read_manifest
 from data_prep.prepare_asset import Outcome, PrepareOptions
 from data_prep.report import print_report, write_report
@@ -61,27 +62,27 @@ def _parser() -> argparse.ArgumentParser:
     add("--name", help="of the data set (default: the manifest folder's name)")
     add(
         "--num-points",
-        type=_whole_number(1),
+        type=whole_number(1),
         default=10_000,
         help="points an asset (default: %(default)s)",
     )
     # Larger than CLIP sees would only be shrunk again.
-    add("--render-size", type=_whole_number(1), help="pixels (default: the image size of the CLIP)")
+    add("--render-size", type=whole_number(1), help="pixels (default: the image size of the CLIP)")
     add(
         "--workers",
-        type=_whole_number(1),
+        type=whole_number(1),
         default=os.cpu_count(),
         help="processes (default: all cores)",
     )
     add(
         "--seed",
-        type=_whole_number(0),
+        type=whole_number(0),
         default=0,
         help="of all that is random (default: %(default)s)",
     )
     add(
         "--max-failures",
-        type=_whole_number(0),
+        type=whole_number(0),
         default=0,
         help="assets that may fail with exit status 0 all the same (default: %(default)s)",
     )
@@ -205,17 +206,6 @@ def _ended_with_failures(failed: int, allowed: int, work: Path) -> int:
         file=sys.stderr,
     )
     return int(failed > allowed)
-
-
-def _whole_number(least: int) -> Callable[[str], int]:
-    """Reads a flag's value as a whole number of `least` or more."""
-
-    def read(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"'{text}' is no whole number of {least} or more")
-        return int(text)
-
-    return read
 
 
 def _fraction(text: str) -> float:

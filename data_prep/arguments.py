@@ -1,0 +1,28 @@
+"""How the commands read the values of their flags."""
+
+import argparse
+from collections.abc import Callable, Collection
+
+
+def whole_number(least: int) -> Callable[[str], int]:
+    """Reads a flag's value as a whole number of `least` or more."""
+
+    def read(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"'{text}' is no whole number of {least} or more")
+        return int(text)
+
+    return read
+
+
+def names_among(known: Collection[str]) -> Callable[[str], list[str]]:
+    """Reads a flag's value as names separated by commas, each one of `known`."""
+
+    def read(text: str) -> list[str]:
+        names = [name.strip() for name in text.split(",")]
+        for name in names:
+            if name not in known:
+                raise argparse.ArgumentTypeError(f"'{name}' is none of {', '.join(known)}")
+        return names
+
+    return read

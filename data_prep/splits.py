@@ -1,0 +1,199 @@
+"""Makes the original's splits over converted shards: `python -m data_prep.splits --help`."""
+
+import argparse
+import collections
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from data_prep.arguments import names_among, whole_number
+from data_prep.openshape.folders import FOLDERS
+from mixcon3d_jax.data.source import record_ids
+from mixcon3d_jax.data.splits import INDEXED_SPLIT, SplitIndex, ids_checksum, write_index
+from mixcon3d_jax.data.writer import CARD_FILE
+from mixcon3d_jax.errors import InputError, exit_on_input_error
+from mixcon3d_jax.files import write_whole
+
+# Name of a split -> its list, inside `meta_data/split/`.
+SPLITS = {
+    "train_all": "train_all.json",
+    "train_no_lvis": "train_no_lvis.json",
+    "train_shapenet_only": "ablation/train_shapenet_only.json",
+}
+
+_DESCRIPTION = """\
+Writes ROOT/splits/NAME.npz for each of the original's training splits: an index that says which
+records of ROOT/objaverse, ROOT/shapenet, ROOT/abo and ROOT/three_d_future belong to it.  Shapes are
+matched by data set and id; no record is copied.
+
+What a split names and the shards lack is counted, and listed in ROOT/splits/NAME.missing.json.
+With more of them than --max-missing the exit status is 1; the index is written of the others.
+"""
+_EXAMPLE = """\
+example:
+  python -m data_prep.splits --source=openshape --root=data/openshape
+"""
+
+
+class SplitError(InputError):
+    """A list of a split can't be used."""
+
+
+@dataclass(frozen=True)
+class Matched:
+    """A split's list, matched with the shards.
+
+    Attributes:
+      index: of the records that were found.
+      missing: (data set, id) of the others.
+    """
+
+    index: SplitIndex
+    missing: list[tuple[str, str]]
+
+
+@exit_on_input_error
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command; returns its exit status: 1 when too many shapes are missing."""
+    args = _parser().parse_args(arguments)
+    folders = [name for name in FOLDERS.values() if (args.root / name / CARD_FILE).exists()]
+    if not folders:
+        raise SplitError(
+            f"{args.root} has none of {', '.join(FOLDERS.values())}; convert the data first with "
+            "`python -m data_prep.openshape`"
+        )
+    positions = {
+        name: {
+            record_id: position
+            for position, record_id in enumerate(record_ids(args.root / name, INDEXED_SPLIT))
+        }
+        for name in folders
+    }
+    checksums = tuple(ids_checksum(args.root / name) for name in folders)
+    too_many = False
+    for split in args.only or SPLITS:
+        entries = read_split(args.source / "meta_data" / "split" / SPLITS[split])
+        matched = match(entries, positions, checksums)
+        _write(args.root, split, matched, entries)
+        too_many |= len(matched.missing) > args.max_missing
+    return int(too_many)
+
+
+def read_split(path: Path) -> list[tuple[str, str]]:
+    """(data set, id) of every shape that a split's list names, in its order.
+
+    Raises:
+      SplitError: if the file is missing, is no such list, or names an unknown data set.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SplitError(
+            f"{path} can't be read ({error.strerror}); --source is the folder of the download, and "
+            "`python -m data_prep.download --only=meta_data` brings it"
+        ) from error
+    except ValueError as error:
+        raise SplitError(f"{path} is damaged ({error}); download it again") from error
+    if not isinstance(content, list):
+        raise SplitError(f"{path}: expected a JSON list, found a {type(content).__name__}")
+    return [_entry(path, number, entry) for number, entry in enumerate(content)]
+
+
+def match(
+    entries: Sequence[tuple[str, str]],
+    positions: dict[str, dict[str, int]],
+    checksums: tuple[str, ...],
+) -> Matched:
+    """Finds every shape of a split in the shards.
+
+    Args:
+      entries: (data set, id) of each.
+      positions: folder of a data set -> id -> position of its record.
+      checksums: of the lists of ids, folder by folder.
+    """
+    folders = list(positions)
+    dataset, position, missing = [], [], []
+    for name, record_id in entries:
+        folder = FOLDERS[name]
+        found = positions.get(folder, {}).get(record_id)
+        if found is None:
+            missing.append((name, record_id))
+        else:
+            dataset.append(folders.index(folder))
+            position.append(found)
+    index = SplitIndex(
+        datasets=tuple(folders),
+        checksums=checksums,
+        dataset=np.array(dataset, np.uint8),
+        position=np.array(position, np.int32),
+    )
+    return Matched(index, missing)
+
+
+def _entry(path: Path, number: int, entry: object) -> tuple[str, str]:
+    fields = entry if isinstance(entry, dict) else {}
+    name, record_id = fields.get("dataset"), fields.get("id")
+    if not isinstance(record_id, str) or not record_id:
+        raise SplitError(f"{path}: entry {number} has no 'id'; download the file again")
+    if name not in FOLDERS:
+        raise SplitError(
+            f"{path}: entry {number} ({record_id}) is of data set {name!r}, which is none of "
+            f"{', '.join(FOLDERS)}"
+        )
+    return name, record_id
+
+
+def _write(root: Path, split: str, matched: Matched, entries: Sequence[tuple[str, str]]) -> None:
+    found = len(matched.index.position)
+    if not found:
+        raise SplitError(
+            f"split {split}: none of its {len(entries):,} shapes is in the shards of {root}; "
+            "convert the data sets that it names"
+        )
+    path = write_index(root, split, matched.index)
+    counts = collections.Counter(name for name, _ in matched.missing)
+    print(f"{split}: {found:,} of {len(entries):,} shapes found ({path})")
+    listed = path.with_suffix(".missing.json")
+    if not matched.missing:
+        listed.unlink(missing_ok=True)
+        return
+    write_whole(listed, (json.dumps(matched.missing, indent=1) + "\n").encode())
+    by_dataset = ", ".join(f"{name}: {count:,}" for name, count in counts.items())
+    print(
+        f"{split}: {len(matched.missing):,} shapes are not in the shards ({by_dataset}); they are "
+        f"listed in {listed}",
+        file=sys.stderr,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m data_prep.splits",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--source", type=Path, required=True, help="the folder with the original's meta_data")
+    add("--root", type=Path, required=True, help="the folder with the converted data sets")
+    add(
+        "--only",
+        metavar="NAMES",
+        type=names_among(SPLITS),
+        help=f"comma-separated, of {', '.join(SPLITS)} (default: all)",
+    )
+    add(
+        "--max-missing",
+        type=whole_number(0),
+        default=0,
+        help="shapes that may be missing with exit status 0 all the same (default: %(default)s)",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
