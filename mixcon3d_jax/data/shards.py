@@ -49,15 +49,30 @@ def write_shard(path: Path, records: Iterable[schema.Record], embedding_size: in
       WriteError: if the disk is full or can't be written.
     """
     features = schema.record_features(embedding_size)
+
+    def examples() -> Iterator[tuple[str, str, bytes]]:
+        for record in records:
+            example = schema.encode_record(record, embedding_size)
+            yield record.id, record.class_name, features.serialize_example(example)
+
+    return write_examples(path, examples())
+
+
+def write_examples(path: Path, examples: Iterable[tuple[str, str, bytes]]) -> WrittenShard:
+    """As `write_shard`, of examples that are serialised already.
+
+    Args:
+      path: of the file, in a folder that exists.
+      examples: id, class name and serialised example of every record.
+    """
     ids, class_names = [], []
     size = 0
     writer = ArrayRecordWriter(str(path), _OPTIONS)
     try:
-        for record in records:
-            example = features.serialize_example(schema.encode_record(record, embedding_size))
+        for record_id, class_name, example in examples:
             writer.write(example)
-            ids.append(record.id)
-            class_names.append(record.class_name)
+            ids.append(record_id)
+            class_names.append(class_name)
             size += len(example)
     finally:
         # The writer works in the background: `write` never fails, `close` tells of any failure.
