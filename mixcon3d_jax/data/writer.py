@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow_datasets as tfds
+from etils import epath
 from jaxtyping import Float
 
 from mixcon3d_jax.data import schema
@@ -79,7 +80,7 @@ def write_dataset(
 
 
 def finish_dataset(
-    directory: Path,
+    directory: Path | epath.Path,
     card: schema.DatasetCard,
     shards: Mapping[str, Sequence[WrittenShard]],
     class_embeddings: Float[np.ndarray, "classes D"] | None = None,
@@ -91,7 +92,7 @@ def finish_dataset(
     them (`SHA256SUMS`, ids and labels of every record, TFDS' own files) is written here.
 
     Args:
-      directory: of the data set.
+      directory: of the data set; a bucket (`gs://`) is possible.
       card: its `splits` and `files` are filled in here.
       shards: split name -> its shards, in order.
       class_embeddings: one row for each of `card.classes`.
@@ -103,9 +104,10 @@ def finish_dataset(
       WriteError: if the disk is full or can't be written.
     """
     _check_class_embeddings(card, class_embeddings)
+    directory = epath.Path(directory)
     described = directory / UNFINISHED / "described"
     with explain_failure(directory):
-        shutil.rmtree(described, ignore_errors=True)
+        described.rmtree(missing_ok=True)
         described.mkdir(parents=True)
         contents = dict(extra_files or {})
         for split, written in shards.items():
@@ -117,7 +119,7 @@ def finish_dataset(
         for name, content in contents.items():
             (described / name).write_bytes(content)
         _write_tfds_metadata(described, card, shards)
-        files = {path.name: path.stat().st_size for path in sorted(described.iterdir())}
+        files = {path.name: path.stat().length for path in sorted(described.iterdir())}
         files |= {name: shard.num_bytes for name, shard in named.items()}
         sizes = {split: sum(len(s.ids) for s in written) for split, written in shards.items()}
         card = dataclasses.replace(card, splits=sizes, files=dict(sorted(files.items())))
@@ -130,7 +132,10 @@ def finish_dataset(
 
 
 def _replace_earlier(
-    directory: Path, card: schema.DatasetCard, moves: Mapping[str, Path], new_card: Path
+    directory: epath.Path,
+    card: schema.DatasetCard,
+    moves: Mapping[str, epath.Path],
+    new_card: epath.Path,
 ) -> None:
     """Moves the finished files to their place; without a card until all of them are there."""
     (directory / CARD_FILE).unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -129,14 +130,14 @@ def test_a_second_writing_replaces_every_file_of_the_first(tmp_path):
 
 def test_a_move_that_fails_leaves_nothing_that_passes_for_a_data_set(tmp_path, monkeypatch):
     write(tmp_path, {"train": records("train", 3)})
-    replace = Path.replace
+    replace = os.replace
 
-    def refuse(self, target):
-        if self.name == "features.json":
+    def refuse(source, target):
+        if Path(source).name == "features.json":
             raise OSError(5, "Input/output error")
-        return replace(self, target)
+        return replace(source, target)
 
-    monkeypatch.setattr(Path, "replace", refuse)
+    monkeypatch.setattr(os, "replace", refuse)
     with pytest.raises(WriteError, match="Input/output error"):
         write(tmp_path, {"train": records("train", 1)})
     with pytest.raises(SchemaError, match="no finished data set"):
