@@ -1,5 +1,6 @@
 """Every weight of the original has one place here, with the right shape."""
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -12,7 +13,11 @@ from mixcon3d_jax.exchange.pytorch_names import (
     WeightsError,
     array_from_pytorch,
     from_pytorch,
+    in_pytorch_order,
+    shape_to_pytorch,
+    to_pytorch,
     tree_from_pytorch,
+    tree_to_pytorch,
 )
 from mixcon3d_jax.models.mixcon3d import MixCon3DConfig
 from mixcon3d_jax.models.pointbert import SCALINGS, PointBERTConfig
@@ -40,21 +45,23 @@ def norm(name: str, width: int) -> dict[str, tuple[int, ...]]:
 
 
 def encoder_shapes(config: PointBERTConfig, size: int) -> dict[str, tuple[int, ...]]:
-    """PyTorch names and shapes of the original's encoder."""
+    """PyTorch names and shapes of the original's encoder, in the order of its modules."""
     dim, inner = config.dim, config.heads * 64
     shapes = {"ppat.cls_token": (dim,)}
     widths = (9, 64, 64, config.sa_dim)
     for i in range(3):
-        bn = f"ppat.sa.mlp_bns.{i}"
         shapes |= dense(f"ppat.sa.mlp_convs.{i}", widths[i], widths[i + 1], kernel=2)
-        shapes |= norm(bn, widths[i + 1]) | {f"{bn}.num_batches_tracked": ()}
-        shapes |= {f"{bn}.running_mean": (widths[i + 1],), f"{bn}.running_var": (widths[i + 1],)}
+    for i in range(3):
+        bn, width = f"ppat.sa.mlp_bns.{i}", widths[i + 1]
+        shapes |= norm(bn, width) | {f"{bn}.running_mean": (width,), f"{bn}.running_var": (width,)}
+        shapes[f"{bn}.num_batches_tracked"] = ()
     shapes |= dense("ppat.lift.0", 3 + config.sa_dim, dim, kernel=1) | norm("ppat.lift.2", dim)
     for i in range(config.depth):
         block = f"{BLOCK}.{i}"
-        shapes |= norm(f"{block}.0.norm", dim) | norm(f"{block}.1.norm", dim)
+        shapes |= norm(f"{block}.0.norm", dim)
         shapes[f"{block}.0.fn.to_qkv.weight"] = (3 * inner, dim)
         shapes |= dense(f"{block}.0.fn.to_out.0", inner, dim)
+        shapes |= norm(f"{block}.1.norm", dim)
         shapes |= dense(f"{block}.1.fn.net.0", dim, config.mlp_dim)
         shapes |= dense(f"{block}.1.fn.net.3", config.mlp_dim, dim)
     return shapes | dense("proj", dim, size)
@@ -71,7 +78,7 @@ def checkpoint_shapes(config: MixCon3DConfig) -> dict[str, tuple[int, ...]]:
         if config.head == "linear":
             shapes |= dense(f"{group}/", width, size)
         else:
-            shapes |= dense(f"{group}/0", width, size) | dense(f"{group}/2", size, size)
+            shapes |= dense(f"{group}/fc1", width, size) | dense(f"{group}/fc2", size, size)
     if config.view_pooling.endswith("_proj"):
         shapes |= dense("multi_view_proj/", size, size)
     shapes |= {f"{group}/logit_scale": () for group in TEMPERATURES}
@@ -99,6 +106,42 @@ def test_every_scaling_maps_one_to_one(scaling):
     assert_same_weights(checkpoint_shapes(config), config)
 
 
+@pytest.mark.parametrize("scaling", SCALINGS)
+def test_every_scaling_has_the_names_shapes_and_order_of_the_original(scaling):
+    _, params, stats = model_structure(MixCon3DConfig(SCALINGS[scaling], SIZE))
+    leaves = flatten(params) | flatten(stats)
+    ours = {
+        "/".join(to_pytorch(path)): shape_to_pytorch(path, leaves[path].shape)
+        for path in in_pytorch_order(leaves)
+    }
+    encoder = {key: shape for key, shape in ours.items() if key.startswith("state_dict/")}
+    theirs = encoder_shapes(SCALINGS[scaling], SIZE)
+    expected = [(f"state_dict/{n}", s) for n, s in theirs.items() if "num_batches" not in n]
+    assert list(encoder.items()) == expected
+    assert ours.keys() == {
+        key for key in checkpoint_shapes(MixCon3DConfig(SCALINGS[scaling], SIZE))
+        if "num_batches" not in key
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("scaling", SCALINGS)
+def test_every_scaling_comes_back_bit_for_bit(scaling):
+    # All of its weights' names; narrow, so that 171 million of them need not be made.
+    narrow = dataclasses.replace(SCALINGS[scaling], dim=6, heads=1, mlp_dim=5, sa_dim=4)
+    config = MixCon3DConfig(narrow, 7, share_proj=False, head="mlp", view_pooling="avg_proj")
+    rng = np.random.default_rng(scaling)
+    theirs = {
+        key: rng.integers(2**32, size=shape, dtype=np.uint32).view(np.float32)  # NaN included
+        for key, shape in checkpoint_shapes(config).items()
+        if "num_batches" not in key
+    }
+    back = tree_to_pytorch(tree_from_pytorch(theirs))
+    assert back.keys() == theirs.keys()
+    for key, array in theirs.items():
+        assert back[key].shape == array.shape, key
+        assert back[key].tobytes() == array.tobytes(), key
+
+
 @pytest.mark.parametrize("share_proj", [True, False])
 @pytest.mark.parametrize("head", ["linear", "mlp"])
 @pytest.mark.parametrize("view_pooling", ["avg", "max_proj"])
@@ -114,7 +157,7 @@ def test_the_measured_table_has_the_same_names_and_shapes(scaling):
         pytest.skip(f"needs {table}")
     measured = json.loads(table.read_text())[str(scaling)]
     generated = encoder_shapes(SCALINGS[scaling], SIZE)
-    assert {name: tuple(shape) for name, shape in measured.items()} == generated
+    assert [(name, tuple(shape)) for name, shape in measured.items()] == list(generated.items())
 
 
 def test_values_are_transposed_and_nothing_else():
@@ -144,12 +187,13 @@ def test_values_are_transposed_and_nothing_else():
         ("state_dict", f"{BLOCK}.11.0.norm.bias", "encoder/blocks/11/attention_norm/bias"),
         ("state_dict", f"{BLOCK}.11.1.fn.net.3.weight", "encoder/blocks/11/fc2/kernel"),
         ("pc_img_proj", "weight", "fusion/kernel"),
-        ("image_proj", "2.bias", "image_proj/fc2/bias"),
+        ("image_proj", "fc2.bias", "image_proj/fc2/bias"),
         ("img_text_logit_scale", "logit_scale", "logit_scales/image_text"),
     ],
 )
 def test_places_written_out_by_hand(group, name, path):
     assert from_pytorch(group, name) == path
+    assert to_pytorch(path) == (group, name)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +210,7 @@ def test_places_written_out_by_hand(group, name, path):
         ("state_dict", "ppat.lift.2.0.weight"),
         ("state_dict", "ppat.sa.mlp_convs.0"),
         ("state_dict", ""),
-        ("text_proj", "1.weight"),
+        ("text_proj", "0.weight"),
         ("text_proj", "running_mean"),
         ("text_logit_scale", "logit_scale.weight"),
         ("text_logit_scale", ""),
@@ -177,3 +221,13 @@ def test_an_unknown_name_is_an_error_that_says_it(group, name):
     with pytest.raises(WeightsError, match=re.escape(f"{group}/{name}")):
         tree_from_pytorch({f"{group}/{name}": np.zeros((2, 2), np.float32)})
     assert issubclass(WeightsError, InputError)
+
+
+def test_all_unknown_names_are_listed():
+    with pytest.raises(WeightsError, match=r"state_dict/a\n  text_proj/b"):
+        tree_from_pytorch(dict.fromkeys(("state_dict/a", "text_proj/b"), np.zeros(2)))
+
+
+def test_a_path_without_a_name_is_an_error():
+    with pytest.raises(WeightsError, match="encoder/blocks/0/fc3/kernel"):
+        to_pytorch("encoder/blocks/0/fc3/kernel")

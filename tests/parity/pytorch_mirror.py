@@ -164,11 +164,21 @@ class Temperature(nn.Module):
         self.logit_scale = nn.Parameter(torch.tensor(INITIAL_TEMPERATURE))
 
 
+class TwoLayers(nn.Module):
+    """A projection of two layers with GELU between them."""
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__()
+        self.fc1 = nn.Linear(inputs, outputs)
+        self.fc2 = nn.Linear(outputs, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(nn.functional.gelu(self.fc1(x)))
+
+
 def head(kind: str, inputs: int, outputs: int) -> nn.Module:
-    """A projection: one layer, or two with GELU between them."""
-    if kind == "linear":
-        return nn.Linear(inputs, outputs)
-    return nn.Sequential(nn.Linear(inputs, outputs), nn.GELU(), nn.Linear(outputs, outputs))
+    """A projection: one layer, or two."""
+    return {"linear": nn.Linear, "mlp": TwoLayers}[kind](inputs, outputs)
 
 
 class Mirror(nn.Module):
