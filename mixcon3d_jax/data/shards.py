@@ -48,12 +48,12 @@ def write_shard(path: Path, records: Iterable[schema.Record], embedding_size: in
       SchemaError: if a record breaks the contract.
       WriteError: if the disk is full or can't be written.
     """
-    features = schema.record_features(embedding_size)
 
     def examples() -> Iterator[tuple[str, str, bytes]]:
         for record in records:
             example = schema.encode_record(record, embedding_size)
-            yield record.id, record.class_name, features.serialize_example(example)
+            serialized = schema.serialize_example(example, embedding_size)
+            yield record.id, record.class_name, serialized
 
     return write_examples(path, examples())
 

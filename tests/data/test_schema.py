@@ -1,12 +1,17 @@
 """A record survives the way to its stored form and back, and a broken one does not get in."""
 
 import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from tensorflow_datasets.proto import tf_example_pb2
 
 from mixcon3d_jax.data.schema import (
     Record,
@@ -18,6 +23,7 @@ from mixcon3d_jax.data.schema import (
     encode_record,
     parse_example,
     record_features,
+    serialize_example,
 )
 
 SIZE = 4
@@ -222,3 +228,40 @@ def test_parsing_gives_what_tfds_gives(num_points, views, thumbnails, words):
         if isinstance(value, np.ndarray):
             assert value.dtype == expected[name].dtype
         np.testing.assert_array_equal(value, expected[name], strict=isinstance(value, np.ndarray))
+
+
+def message(serialized: bytes) -> tf_example_pb2.Example:
+    return tf_example_pb2.Example.FromString(serialized)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"texts": (), "renders": (), "thumbnail_embedding": np.zeros((0, SIZE))},
+        {"view_embeddings": np.zeros((0, SIZE)), "group": "", "class_name": "чашка"},
+        {"points": np.ones((5, 3)), "colors": np.asfortranarray(np.eye(5, 3, dtype=np.uint8))},
+    ],
+)
+def test_what_is_stored_is_what_tfds_stores(changes):
+    example = encode_record(make_record(**changes), SIZE)
+    expected = message(FEATURES.serialize_example(example))
+    assert message(serialize_example(example, SIZE)) == expected
+
+
+def test_every_process_stores_the_same_bytes():
+    program = (
+        "from tests.data.test_schema import *\n"
+        "print(serialize_example(encode_record(make_record(), SIZE), SIZE).hex())"
+    )
+    expected = serialize_example(encode_record(make_record(), SIZE), SIZE).hex()
+    for seed in ("1", "2"):
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=Path(__file__).resolve().parents[2],
+            env=os.environ | {"PYTHONHASHSEED": seed},
+        )
+        assert done.stdout.strip() == expected
