@@ -32,6 +32,11 @@ def get_config() -> ml_collections.ConfigDict:
     # Views a sample (M), and with which probability the first is the thumbnail, if there is one.
     config.data.num_views = 4
     config.data.thumbnail_probability = 0.5
+    # A new order in every epoch, or the first epoch's again and again.
+    config.data.reshuffle = True
+    # Hard negatives: more than 1 fills batches with groups of so many shapes, one at random and
+    # others of its nearest neighbours (`python -m data_prep.splits --neighbors`).
+    config.data.neighbor_group = 1
     # Threads that read and decode.
     config.data.num_threads = 4
     # Control experiment: every shape gets the views and texts of another one.
@@ -82,9 +87,16 @@ def get_config() -> ml_collections.ConfigDict:
     config.optim.batch_size = 2048  # global
     config.optim.epochs = 200.0
     config.optim.warmup_epochs = 10.0
-    # The paper's rate is 1e-3 for every 256 of the batch: set it anew with the batch size.
-    config.optim.learning_rate = 1e-3 * 2048 / 256
+    # The paper's rate, 1e-3 for every 256 of the batch: it follows the batch size until it is set.
+    config.optim.learning_rate = config.optim.get_ref("batch_size").to_float() * (1e-3 / 256)
     config.optim.min_learning_rate = 0.0
+    # Steps that the schedule comes late.
+    config.optim.lag_steps = 0
+    # A regular expression: parameters whose path it matches stay as they are, as in `fusion/.*`.
+    config.optim.frozen = ""
+    # A regular expression: temperatures (`point_text`, `point_image`, `image_text`, `fused_text`)
+    # that are kept from making cosines more than 100 times as large.
+    config.optim.clamped = ".*"
     config.optim.beta1 = 0.9
     config.optim.beta2 = 0.999
     config.optim.epsilon = 1e-8
@@ -105,6 +117,9 @@ def get_config() -> ml_collections.ConfigDict:
     config.checkpoint.every_steps = 1000
     # The newest so many are kept.
     config.checkpoint.keep = 3
+    # A figure of the evaluations, as `ema/modelnet40/point/top1`: the weights that have it highest
+    # are kept in `WORKDIR/best`, too.  It was then chosen by that benchmark and flatters.
+    config.checkpoint.best_by = ""
 
     config.log = ml_collections.ConfigDict()
     config.log.every_steps = 20
@@ -121,6 +136,8 @@ def get_config() -> ml_collections.ConfigDict:
     config.eval.view_choice = "random"
     config.eval.thumbnail = False
     config.eval.seed = 0
+    # More than 1: means and standard deviations over so many seeds, from `seed` on.
+    config.eval.num_seeds = 1
     # Name -> entry; see `benchmark` below.
     config.eval.benchmarks = ml_collections.ConfigDict()
     return config.lock()

@@ -4,16 +4,23 @@ import argparse
 import collections
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from data_prep.arguments import names_among, whole_number
+from data_prep.neighbor_table import neighbor_positions, read_neighbors, write_neighbors
 from data_prep.openshape.folders import FOLDERS
 from mixcon3d_jax.data.source import record_ids
-from mixcon3d_jax.data.splits import INDEXED_SPLIT, SplitIndex, ids_checksum, write_index
+from mixcon3d_jax.data.splits import (
+    INDEXED_SPLIT,
+    SplitIndex,
+    ids_checksum,
+    index_file,
+    write_index,
+)
 from mixcon3d_jax.data.writer import CARD_FILE
 from mixcon3d_jax.errors import InputError, exit_on_input_error
 from mixcon3d_jax.files import write_whole
@@ -74,11 +81,14 @@ def main(arguments: list[str] | None = None) -> int:
         for name in folders
     }
     checksums = tuple(ids_checksum(args.root / name) for name in folders)
+    table = read_neighbors(args.source) if args.neighbors else None
     too_many = False
     for split in args.only or SPLITS:
         entries = read_split(args.source / "meta_data" / "split" / SPLITS[split])
         matched = match(entries, positions, checksums)
         _write(args.root, split, matched, entries)
+        if table is not None:
+            _write_neighbors(args.root, split, entries, matched, table)
         too_many |= len(matched.missing) > args.max_missing
     return int(too_many)
 
@@ -170,6 +180,20 @@ def _write(root: Path, split: str, matched: Matched, entries: Sequence[tuple[str
     )
 
 
+def _write_neighbors(
+    root: Path,
+    split: str,
+    entries: Sequence[tuple[str, str]],
+    matched: Matched,
+    table: tuple[list[str], Mapping[str, Sequence[int]]],
+) -> None:
+    missing = set(matched.missing)
+    ids = [record_id for name, record_id in entries if (name, record_id) not in missing]
+    found, without = neighbor_positions(ids, *table)
+    path = write_neighbors(index_file(root, split), found)
+    print(f"{split}: neighbours of {len(ids) - without:,} of {len(ids):,} shapes ({path})")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m data_prep.splits",
@@ -185,6 +209,11 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAMES",
         type=names_among(SPLITS),
         help=f"comma-separated, of {', '.join(SPLITS)} (default: all)",
+    )
+    add(
+        "--neighbors",
+        action="store_true",
+        help="make the tables for batches of hard negatives (config.data.neighbor_group), too",
     )
     add(
         "--max-missing",

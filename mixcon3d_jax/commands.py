@@ -37,14 +37,17 @@ def _parse_flags(argv: list[str], before_parsing: Callable[[list[str]], None]) -
     try:
         before_parsing(argv)
         rest = flags.FLAGS(argv)
-        flags.FLAGS.config.to_dict()  # a config file that can't be loaded fails when it is used
+        if "config" in flags.FLAGS:
+            flags.FLAGS.config.to_dict()  # a config file that can't be loaded fails when it is used
     except (AttributeError, KeyError) as error:  # ml_collections' way to refuse an unknown key
         reason = str(error).strip("'\"").replace("\\'", "'").replace("\\n", ". ")
         raise InputError(
             f"the config has no such key: {reason} (see configs/base.py for all keys)"
         ) from error
     except flags.Error as error:
-        raise InputError(f"{error} (see --help)") from error
+        # What a config file raises comes with its whole traceback in the message.
+        reason = str(error).strip().splitlines()[-1].removeprefix("ValueError: ")
+        raise InputError(f"{reason} (see --help)") from error
     except OSError as error:
         reason = " ".join(str(error).split("Attempted")[-1].split())
         raise InputError(f"the config file can't be loaded: {reason}; correct --config") from error

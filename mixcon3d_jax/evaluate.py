@@ -1,24 +1,31 @@
 """Zero-shot evaluation of a run: `python -m mixcon3d_jax.evaluate --workdir=DIR`.
 
 The workdir knows its config; keys of evaluation can be changed as anywhere, for example
-`--config.eval.num_views=12`.
+`--config.eval.num_views=12`.  `--benchmark=NAME=FOLDER` adds the data set in FOLDER, as often as it
+is given.
 """
 
 from pathlib import Path
 
 from absl import flags
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
 from mixcon3d_jax import commands
+from mixcon3d_jax.errors import InputError
 from mixcon3d_jax.evaluation.run import Evaluator
 from mixcon3d_jax.training import run_config
-from mixcon3d_jax.training.checkpoint import Checkpoints
+from mixcon3d_jax.training.best import BEST_FOLDER
+from mixcon3d_jax.training.checkpoint import CHECKPOINTS_FOLDER, Checkpoints
 from mixcon3d_jax.training.optimizer import make_optimizer
 from mixcon3d_jax.training.state import abstract_state
 from mixcon3d_jax.training.workdir import read_config
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "The run's workdir.", required=True)
 _STEP = flags.DEFINE_integer("step", None, "Which checkpoint; default the newest.")
+_BEST = flags.DEFINE_bool("best", False, "The checkpoint that config.checkpoint.best_by kept.")
+_BENCHMARKS = flags.DEFINE_multi_string(
+    "benchmark", [], "NAME=FOLDER or NAME=FOLDER:SPLIT (default: test): one more benchmark."
+)
 
 
 def define_config_flag(argv: list[str]) -> None:
@@ -27,18 +34,39 @@ def define_config_flag(argv: list[str]) -> None:
     config_flags.DEFINE_config_dict("config", read_config(Path(_WORKDIR.value)))
 
 
+def add_benchmark(config: ConfigDict, given: str) -> None:
+    """Adds `NAME=FOLDER` or `NAME=FOLDER:SPLIT` to `config.eval.benchmarks`.
+
+    Raises:
+      InputError: if it is neither.
+    """
+    name, _, place = given.partition("=")
+    folder, _, split = place.partition(":")
+    if not name or not folder:
+        raise InputError(f"--benchmark={given}: say NAME=FOLDER or NAME=FOLDER:SPLIT")
+    path = str(Path(folder).absolute())
+    with config.unlocked():
+        config.eval.benchmarks[name] = ConfigDict(
+            {"path": path, "split": split or "test", "among": "all", "required": True}
+        )
+
+
 def main(argv: list[str]) -> None:
     """Evaluates one checkpoint."""
     del argv
     config, workdir = flags.FLAGS.config, Path(_WORKDIR.value)
+    for given in _BENCHMARKS.value:
+        add_benchmark(config, given)
     mesh = commands.start_devices(config)
     evaluator = Evaluator(config, workdir, mesh)
     # The shapes of the state don't depend on the length of the schedule.
     step_config = run_config.step_config(config, num_records=1)
     abstract = abstract_state(step_config.model, make_optimizer(step_config.optimizer), mesh)
-    with Checkpoints(workdir, config.checkpoint.keep) as checkpoints:
+    folder = BEST_FOLDER if _BEST.value else CHECKPOINTS_FOLDER
+    with Checkpoints(workdir, config.checkpoint.keep, folder) as checkpoints:
         state = checkpoints.restore(abstract, _STEP.value)
-    evaluator(state)
+        missing = tuple(checkpoints.meta(_STEP.value).get("missing", ()))
+    evaluator(state, missing)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Zero-shot metrics as sums and counts, divided once at the end."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import jax.numpy as jnp
 import numpy as np
@@ -27,6 +27,20 @@ def top_k_counts(
     counts = {f"top{k}": jnp.sum(one_hot & (rank < k)[:, None], axis=0) for k in TOP_K}
     counts["count"] = jnp.sum(one_hot, axis=0)
     return {name: value.astype(jnp.float32) for name, value in counts.items()}
+
+
+def mean_and_std(runs: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The mean of each figure over several runs, and `KEY_std`, its sample standard deviation.
+
+    A `count` is the same in every run, and has none.
+    """
+    figures = {}
+    for key in runs[0]:
+        values = np.array([run[key] for run in runs], np.float64)
+        figures[key] = float(values.mean())
+        if not key.endswith("/count"):
+            figures[f"{key}_std"] = float(values.std(ddof=1))
+    return figures
 
 
 def accuracies(counts: Mapping[str, Float[np.ndarray, "classes"]]) -> dict[str, float]:

@@ -67,8 +67,12 @@ def test_evaluation_is_deterministic_and_takes_other_views(place):
         "--config.eval.num_views=12",
         "--config.eval.view_choice=spread",
         "--config.eval.batch_size=6",
+        f"--benchmark=again={place / 'data'}",
+        f"--benchmark=seen={place / 'data'}:train",
     )
     assert done.returncode == 0, done.stderr
+    for block in ("held_out, 24 shapes", "again, 24 shapes", "seen, 64 shapes"):
+        assert block in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -85,6 +89,11 @@ def test_evaluation_is_deterministic_and_takes_other_views(place):
         (["--config.data.split=trian"], "has no split 'trian'; it has test, train"),
         (["--config.clip.embedding_size=99"], f"{CLIP_ID!r} of size {EMBEDDING_SIZE}"),
         (["--config.optim.ema_decay=0.5"], "config.optim.ema_decay: 0.8 there, 0.5 here"),
+        (["--config.optim.frozen=fusoin/.*"], "freezes no parameter; it has to match whole paths"),
+        (["--config.optim.frozen=.*"], "freezes every parameter"),
+        (["--config.optim.frozen=("], "config.optim.frozen is '(', no regular expression"),
+        (["--config.data.neighbor_group=3"], "which does not divide config.optim.batch_size (16)"),
+        (["--config.checkpoint.best_by=top1"], "for example 'ema/held_out/point/top1'"),
         (["--config.data.root="], "config.data.root is empty"),
         (["--config.optim.batch_size=0"], "config.optim.batch_size is 0; it must be 1 or more"),
         (["--config.log.wandb=sometimes"], "config.log.wandb is 'sometimes'"),

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mixcon3d_jax.metrics import accuracies, top_k_counts
+from mixcon3d_jax.metrics import accuracies, mean_and_std, top_k_counts
 
 
 def counts(logits, labels, mask=None) -> dict[str, list[float]]:
@@ -97,3 +97,8 @@ def test_nothing_counted_is_an_error():
     zeros = {name: np.zeros(3) for name in ("top1", "top3", "top5", "count")}
     with pytest.raises(ValueError, match="no rows"):
         accuracies(zeros)
+
+
+def test_mean_and_std_over_runs():
+    runs = [{"a/top1": 1.0, "a/count": 5}, {"a/top1": 3.0, "a/count": 5}]
+    assert mean_and_std(runs) == {"a/top1": 2.0, "a/top1_std": np.sqrt(2.0), "a/count": 5}

@@ -8,7 +8,9 @@ import grain
 import jax
 import numpy as np
 from jax.sharding import NamedSharding
+from jaxtyping import Int32
 
+from mixcon3d_jax.data.neighbors import NeighborGroups
 from mixcon3d_jax.data.sampling import Sample, ViewPolicy, draw_sample
 
 # Evaluation must not depend on how training's random numbers are used.
@@ -24,12 +26,17 @@ class PipelineConfig:
       views: which view embeddings it takes; None for records that have none.
       seed: of every random choice.
       num_threads: threads that read and decode.
+      reshuffle: whether every epoch has an order of its own.
+      neighbor_group: more than 1 fills batches with groups of a random shape and so many less one
+        of its nearest neighbours (see `NeighborGroups`).
     """
 
     num_points: int
     views: ViewPolicy | None
     seed: int
     num_threads: int = 4
+    reshuffle: bool = True
+    neighbor_group: int = 1
 
 
 class _ProcessRows(grain.MapDataset):
@@ -83,19 +90,29 @@ def train_batches(
     global_batch: int,
     sharding: NamedSharding,
     start_step: int,
+    neighbors: Int32[np.ndarray, "records neighbors"] | None = None,
 ) -> Iterator[dict[str, jax.Array]]:
-    """Endless global batches from `start_step` on, shuffled anew in every epoch.
+    """Endless global batches from `start_step` on.
 
     The batch of a step follows from the seed and the step alone: rows and their order are the same
     for any number of processes, threads and devices.
+
+    Args:
+      source: stored examples.
+      config: how they become samples.
+      global_batch: rows of a batch, over all processes.
+      sharding: of a batch.
+      start_step: the first batch is that of this step.
+      neighbors: the split's neighbour table, which `config.neighbor_group` > 1 needs.
     """
     rows = global_batch // jax.process_count()
-    samples = (
-        grain.MapDataset.source(source)
-        .seed(config.seed)
-        .shuffle()
-        .repeat()
-        .random_map(lambda example, rng: draw_sample(example, config.num_points, config.views, rng))
+    examples = grain.MapDataset.source(source).seed(config.seed)
+    if config.neighbor_group > 1:
+        examples = NeighborGroups(examples, neighbors, config.neighbor_group, config.seed)
+    else:
+        examples = examples.shuffle().repeat(reseed_each_epoch=config.reshuffle)
+    samples = examples.random_map(
+        lambda example, rng: draw_sample(example, config.num_points, config.views, rng)
     )
     local = _ProcessRows(samples, global_batch, jax.process_index() * rows, rows)
     batches = local.batch(rows, drop_remainder=True)[start_step:].to_iter_dataset(

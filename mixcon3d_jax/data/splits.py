@@ -132,6 +132,7 @@ def open_training_data(root: Path, split: str, clip_id: str, embedding_size: int
     if (root / CARD_FILE).exists() or not path.parent.is_dir():
         card = read_card(root)
         check_card(card, root, clip_id, embedding_size)
+        _check_views(card, root)
         return TrainingData(open_split(root, split), card, _checksums([root]))
     if not path.exists():
         known = ", ".join(sorted(other.stem for other in path.parent.glob("*.npz"))) or "none"
@@ -144,6 +145,7 @@ def open_training_data(root: Path, split: str, clip_id: str, embedding_size: int
     for name, checksum in zip(index.datasets, index.checksums, strict=True):
         cards[name] = read_card(root / name)
         check_card(cards[name], root / name, clip_id, embedding_size)
+        _check_views(cards[name], root / name)
         sources.append(open_split(root / name, INDEXED_SPLIT))
         if ids_checksum(root / name) != checksum:
             raise schema.SchemaError(
@@ -162,6 +164,14 @@ def _checksums(directories: Sequence[Path]) -> dict[str, str]:
 
 def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _check_views(card: schema.DatasetCard, directory: Path) -> None:
+    if not card.num_views:
+        raise schema.SchemaError(
+            f"{directory} has no view embeddings, so nothing can be trained on it; it is for "
+            "evaluation"
+        )
 
 
 def _check_agreement(path: Path, cards: Mapping[str, schema.DatasetCard]) -> None:

@@ -28,6 +28,7 @@ class Benchmark:
       labels: index into `classes` for each example.
       classes: names to choose among.
       class_embeddings: CLIP text embedding of each name.
+      has_views: whether the shapes have view embeddings, and not points alone.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Benchmark:
     labels: Int[np.ndarray, "records"]
     classes: tuple[str, ...]
     class_embeddings: Float[np.ndarray, "classes D"]
+    has_views: bool = True
 
 
 def open_benchmark(
@@ -67,4 +69,6 @@ def open_benchmark(
         classes, embeddings = tuple(classes[i] for i in kept), embeddings[kept]
     elif among != "all":
         raise schema.SchemaError(f"benchmark {name}: among is {among!r}; say 'all' or 'present'")
-    return Benchmark(name, source, labels.astype(np.int32), classes, embeddings)
+    return Benchmark(
+        name, source, labels.astype(np.int32), classes, embeddings, has_views=card.num_views > 0
+    )

@@ -28,7 +28,10 @@ def write_figures(
 
 
 def format_table(figures: Mapping[str, float]) -> str:
-    """A block for each benchmark, a row for each mode, the sets of weights side by side."""
+    """A block for each benchmark, a row for each mode, the sets of weights side by side.
+
+    Figures over several seeds are shown as mean±standard deviation.
+    """
     keys = [tuple(key.split("/")[:3]) for key in figures]
     lines = []
     for benchmark in dict.fromkeys(key[1] for key in keys):
@@ -43,8 +46,14 @@ def format_table(figures: Mapping[str, float]) -> str:
         ]
         for mode in dict.fromkeys(key[2] for key in keys if key[1] == benchmark):
             rows = [
-                "".join(f"{figures[f'{which}/{benchmark}/{mode}/{c}']:11.1f}" for c in _COLUMNS)
+                "".join(_cell(figures, f"{which}/{benchmark}/{mode}/{c}") for c in _COLUMNS)
                 for which in sets
             ]
             lines.append(f"  {mode:<30}" + "   ".join(rows))
     return "\n".join(lines)
+
+
+def _cell(figures: Mapping[str, float], key: str) -> str:
+    std = figures.get(f"{key}_std")
+    text = f"{figures[key]:.1f}" if std is None else f"{figures[key]:.1f}±{std:.1f}"
+    return f"{text:>11}"

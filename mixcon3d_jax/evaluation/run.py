@@ -10,6 +10,7 @@ from mixcon3d_jax.data.source import read_card
 from mixcon3d_jax.evaluation.benchmark import Benchmark, open_benchmark
 from mixcon3d_jax.evaluation.report import format_table, write_figures
 from mixcon3d_jax.evaluation.zero_shot import evaluate
+from mixcon3d_jax.metrics import mean_and_std
 from mixcon3d_jax.models.variables import model_structure
 from mixcon3d_jax.sharding import check_batch
 from mixcon3d_jax.training.run_config import check_values, evaluation_pipeline, model_config
@@ -32,11 +33,16 @@ class Evaluator:
         self._structure, _, _ = model_structure(model_config(config))
         self._benchmarks = open_benchmarks(config)
 
-    def __call__(self, state: TrainState) -> dict[str, float]:
+    def __call__(self, state: TrainState, missing: tuple[str, ...] = ()) -> dict[str, float]:
         """Prints a table and writes `workdir/eval/STEP.json`.
 
+        Args:
+          state: to evaluate.
+          missing: modules whose weights mean nothing (see `zero_shot.class_logits`).
+
         Returns:
-          `WEIGHTS/BENCHMARK/MODE/METRIC` -> figure (percent; `count` is a number of shapes).
+          `WEIGHTS/BENCHMARK/MODE/METRIC` -> figure (percent; `count` is a number of shapes); over
+          several seeds the mean, and `METRIC_std` the standard deviation.
         """
         config = self._config
         weights = {
@@ -45,14 +51,19 @@ class Evaluator:
         }
         figures = {}
         for benchmark in self._benchmarks:
-            figures |= evaluate(
-                benchmark,
-                weights,
-                self._structure,
-                evaluation_pipeline(config),
-                config.eval.batch_size,
-                self._mesh,
-            )
+            runs = [
+                evaluate(
+                    benchmark,
+                    weights,
+                    self._structure,
+                    evaluation_pipeline(config, config.eval.seed + repetition),
+                    config.eval.batch_size,
+                    self._mesh,
+                    missing,
+                )
+                for repetition in range(config.eval.num_seeds)
+            ]
+            figures |= runs[0] if len(runs) == 1 else mean_and_std(runs)
         if not figures:
             print("no benchmark has any data, so nothing was evaluated", flush=True)
         elif jax.process_index() == 0:

@@ -1,7 +1,8 @@
 """Zero-shot classification: the class whose name is closest to the shape."""
 
+import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -28,41 +29,51 @@ def class_logits(
     model: MixCon3D,
     batch: Mapping[str, Array],
     class_embeddings: Float[Array, "classes D"],
+    missing: Collection[str] = (),
 ) -> dict[str, Float[Array, "batch classes"]]:
     """Cosines between shapes and class names, for each way of looking at a shape.
 
     `point`: the cloud.  `image`: the first view.  `image_multiview`: all views, pooled.
     `fused`, `fused_multiview`: the fusion head on the cloud and those.  `sum`: point +
-    image_multiview.
+    image_multiview.  Shapes without views have `point` alone.
+
+    Args:
+      model: with its weights.
+      batch: `points`, `colors` and, where shapes have views, `view_embeddings`.
+      class_embeddings: CLIP text embeddings of the names.
+      missing: modules whose weights mean nothing (`fusion`, `multi_view_proj`); modes that need
+        them are left out.
     """
-    point = model.embed_points(*unpack_clouds(batch["points"], batch["colors"]))
-    first_view = model.embed_views(batch["view_embeddings"][:, :1])
-    views = model.embed_views(batch["view_embeddings"])
     names = normalize(model.embed_text(class_embeddings))
 
     def cosines(embedding):
         return jnp.matmul(normalize(embedding), names.T, precision=jax.lax.Precision.HIGHEST)
 
-    logits = {
-        "point": cosines(point),
-        "image": cosines(first_view),
-        "image_multiview": cosines(views),
-        "fused": cosines(model.fuse(point, first_view)),
-        "fused_multiview": cosines(model.fuse(point, views)),
-    }
+    point = model.embed_points(*unpack_clouds(batch["points"], batch["colors"]))
+    logits = {"point": cosines(point)}
+    if "view_embeddings" not in batch or "multi_view_proj" in missing:
+        return logits
+    first_view = model.embed_views(batch["view_embeddings"][:, :1])
+    views = model.embed_views(batch["view_embeddings"])
+    logits |= {"image": cosines(first_view), "image_multiview": cosines(views)}
+    if "fusion" not in missing:
+        logits["fused"] = cosines(model.fuse(point, first_view))
+        logits["fused_multiview"] = cosines(model.fuse(point, views))
     return logits | {"sum": logits["point"] + logits["image_multiview"]}
 
 
 # Kept, so that every benchmark and every evaluation of a run shares one compilation.
 @functools.cache
-def compile_counts(structure: nnx.GraphDef, mesh: Mesh) -> Callable[..., dict[str, dict]]:
+def compile_counts(
+    structure: nnx.GraphDef, mesh: Mesh, missing: tuple[str, ...] = ()
+) -> Callable[..., dict[str, dict]]:
     """A jitted function from weights and a batch to each mode's `top_k_counts`."""
 
     def counts(params, stats, batch, class_embeddings):
         model = nnx.merge(structure, params, stats)
         return {
             mode: top_k_counts(logits, batch["label"], batch["mask"])
-            for mode, logits in class_logits(model, batch, class_embeddings).items()
+            for mode, logits in class_logits(model, batch, class_embeddings, missing).items()
         }
 
     return jax.jit(counts, out_shardings=replicated(mesh))
@@ -75,13 +86,16 @@ def evaluate(
     pipeline: PipelineConfig,
     global_batch: int,
     mesh: Mesh,
+    missing: tuple[str, ...] = (),
 ) -> dict[str, float]:
-    """All modes of one benchmark for each set of weights.
+    """All modes of one benchmark for each set of weights (see `class_logits`).
 
     Returns:
       `WEIGHTS/BENCHMARK/MODE/METRIC` -> figure; metrics are those of `metrics.accuracies`.
     """
-    counts_of = compile_counts(structure, mesh)
+    counts_of = compile_counts(structure, mesh, missing)
+    if not benchmark.has_views:
+        pipeline = dataclasses.replace(pipeline, views=None)
     names = jax.device_put(benchmark.class_embeddings, replicated(mesh))
     batches = evaluation_batches(
         benchmark.source, benchmark.labels, pipeline, global_batch, batch_sharding(mesh)

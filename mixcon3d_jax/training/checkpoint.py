@@ -9,7 +9,7 @@ from mixcon3d_jax.errors import InputError
 from mixcon3d_jax.files import WriteError
 from mixcon3d_jax.training.state import TrainState
 
-_CHECKPOINTS = "checkpoints"
+CHECKPOINTS_FOLDER = "checkpoints"
 
 
 class CheckpointError(InputError):
@@ -22,8 +22,8 @@ class Checkpoints:
     A context manager: leaving it waits for the last save, so that a failed one is not silent.
     """
 
-    def __init__(self, workdir: Path, keep: int):
-        self._directory = Path(workdir).absolute() / _CHECKPOINTS
+    def __init__(self, workdir: Path, keep: int, folder: str = CHECKPOINTS_FOLDER):
+        self._directory = Path(workdir).absolute() / folder
         options = ocp.CheckpointManagerOptions(
             max_to_keep=keep, enable_async_checkpointing=True, create=True
         )
@@ -71,6 +71,10 @@ class Checkpoints:
         """The newest finished step."""
         return self._manager.latest_step()
 
+    def steps(self) -> list[int]:
+        """All finished steps, the newest last."""
+        return sorted(self._manager.all_steps())
+
     def restore(self, abstract: TrainState, step: int | None = None) -> TrainState:
         """The state at `step` (default: the newest), on the devices that `abstract` names.
 
@@ -84,17 +88,20 @@ class Checkpoints:
             )["state"]
         # Orbax raises bare `Exception`s for damaged files.
         except Exception as error:
-            raise CheckpointError(
-                f"checkpoint {self._directory / str(step)} can't be restored ({error}); it is "
-                "damaged, or of another model.  Delete that folder to go back to the one before it"
-            ) from error
+            raise self._damaged(step, error) from error
 
     def meta(self, step: int | None = None) -> dict[str, Any]:
-        """What was saved beside the state at `step` (default: the newest)."""
+        """What was saved beside the state at `step` (default: the newest).
+
+        Raises:
+          CheckpointError: if there is none, or it is damaged.
+        """
         step = self._known(step)
-        return self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))[
-            "meta"
-        ]
+        args = ocp.args.Composite(meta=ocp.args.JsonRestore())
+        try:
+            return self._manager.restore(step, args=args)["meta"]
+        except Exception as error:  # as for `restore`
+            raise self._damaged(step, error) from error
 
     def _known(self, step: int | None) -> int:
         known = self._manager.all_steps()
@@ -108,6 +115,12 @@ class Checkpoints:
             steps = ", ".join(map(str, sorted(known)))
             raise CheckpointError(f"{self._directory} has no step {step}; it has {steps}")
         return step
+
+    def _damaged(self, step: int, error: Exception) -> CheckpointError:
+        return CheckpointError(
+            f"checkpoint {self._directory / str(step)} can't be restored ({error}); it is damaged, "
+            "or of another model.  Delete that folder to go back to the one before it"
+        )
 
     def _save_failed(self, error: Exception) -> CheckpointError:
         return CheckpointError(

@@ -12,11 +12,13 @@ import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from mixcon3d_jax.data.neighbors import open_neighbors
 from mixcon3d_jax.data.pipeline import ShuffledTargets, train_batches
-from mixcon3d_jax.data.splits import open_training_data
+from mixcon3d_jax.data.splits import index_file, open_training_data
 from mixcon3d_jax.models.variables import parameter_count
 from mixcon3d_jax.sharding import batch_sharding, check_batch
 from mixcon3d_jax.training import run_config
+from mixcon3d_jax.training.best import BestCheckpoint
 from mixcon3d_jax.training.checkpoint import Checkpoints
 from mixcon3d_jax.training.curves import plot_curves
 from mixcon3d_jax.training.log import TrainingLog, format_seconds
@@ -48,6 +50,9 @@ def train(config: ConfigDict, workdir: Path, mesh: Mesh, evaluate: Evaluate) -> 
     check_batch(config.optim.batch_size, mesh, "config.optim.batch_size")
     opened = open_training_data(data.root, data.split, config.clip.id, config.clip.embedding_size)
     source = opened.source
+    neighbors = None
+    if data.neighbor_group > 1:
+        neighbors = open_neighbors(index_file(data.root, data.split), len(source))
     if data.shuffle_targets:
         source = ShuffledTargets(source, config.seed)
     step_config = run_config.step_config(config, len(source))
@@ -60,6 +65,7 @@ def train(config: ConfigDict, workdir: Path, mesh: Mesh, evaluate: Evaluate) -> 
         "clip_id": opened.card.clip_id,
         "up_axis": opened.card.up_axis,
         "color_rule": opened.card.color_rule,
+        "num_records": len(source),
     }
 
     with Checkpoints(workdir, config.checkpoint.keep) as checkpoints:
@@ -77,6 +83,7 @@ def train(config: ConfigDict, workdir: Path, mesh: Mesh, evaluate: Evaluate) -> 
             config.optim.batch_size,
             batch_sharding(mesh),
             start,
+            neighbors,
         )
         log = TrainingLog(
             workdir,
@@ -85,10 +92,17 @@ def train(config: ConfigDict, workdir: Path, mesh: Mesh, evaluate: Evaluate) -> 
             total_steps=total,
             batch_size=config.optim.batch_size,
         )
+        best = BestCheckpoint(workdir, config.checkpoint.best_by)
+
+        def evaluate_and_keep(step: int) -> None:
+            figures = evaluate(state)
+            log.evaluation(step, figures)
+            best.offer(state, figures, meta)
+
         began = time.perf_counter()
         for step in range(start, total):
             if step > start and _due(step, config.eval.every_steps):
-                log.evaluation(step, evaluate(state))
+                evaluate_and_keep(step)
                 log.restart_clock()
             if step > start and _due(step, config.checkpoint.every_steps):
                 checkpoints.save(state, meta)
@@ -104,7 +118,7 @@ def train(config: ConfigDict, workdir: Path, mesh: Mesh, evaluate: Evaluate) -> 
             checkpoints.save(state, meta)
             checkpoints.wait()
         # Last, so that whatever happens in it costs no training.
-        log.evaluation(total, evaluate(state))
+        evaluate_and_keep(total)
         log.close()
     if jax.process_index() == 0:
         plot_curves(workdir)

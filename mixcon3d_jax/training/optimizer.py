@@ -1,10 +1,14 @@
 """AdamW as PyTorch has it, and the learning rate over a run."""
 
 import dataclasses
+import re
 
+import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
+
+from mixcon3d_jax.models.variables import Tree
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,6 +20,7 @@ class OptimizerConfig:
       min_learning_rate: at the end.
       warmup_steps: over which the rate rises linearly; step 0 already moves.
       total_steps: length of the run.
+      lag_steps: steps that the rate comes late; until it does, it is `learning_rate`.
       beta1, beta2, epsilon, weight_decay: AdamW's.
     """
 
@@ -23,6 +28,7 @@ class OptimizerConfig:
     min_learning_rate: float
     warmup_steps: int
     total_steps: int
+    lag_steps: int = 0
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
@@ -31,12 +37,13 @@ class OptimizerConfig:
 
 def learning_rate_at(config: OptimizerConfig, step: Int[Array, ""]) -> Float[Array, ""]:
     """The rate that the update of `step` (counted from 0) uses."""
-    step = jnp.asarray(step, jnp.float32)
+    step = jnp.asarray(step, jnp.float32) - config.lag_steps
     warmup = config.learning_rate * (step + 1) / max(config.warmup_steps, 1)
     progress = (step - config.warmup_steps) / max(config.total_steps - config.warmup_steps, 1)
     span = config.learning_rate - config.min_learning_rate
     cosine = config.min_learning_rate + span * 0.5 * (1 + jnp.cos(jnp.pi * progress.clip(0, 1)))
-    return jnp.where(step < config.warmup_steps, warmup, cosine)
+    rate = jnp.where(step < config.warmup_steps, warmup, cosine)
+    return jnp.where(step < 0, config.learning_rate, rate)
 
 
 def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
@@ -48,3 +55,17 @@ def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
         eps=config.epsilon,
         weight_decay=config.weight_decay,
     )
+
+
+def trained_mask(params: Tree, frozen: str) -> Tree:
+    """Whether each parameter is trained: True unless `frozen` matches the whole of its path.
+
+    Args:
+      params: nested dicts of arrays or shapes.
+      frozen: a regular expression over paths such as `fusion/kernel`; empty freezes none.
+    """
+
+    def is_trained(path, leaf):
+        return not re.fullmatch(frozen, "/".join(str(key.key) for key in path))
+
+    return jax.tree_util.tree_map_with_path(is_trained, params)

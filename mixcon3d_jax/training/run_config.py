@@ -1,8 +1,10 @@
 """From a run's config to the pieces that the run is made of."""
 
 import dataclasses
+import re
 from typing import Any
 
+import jax
 from ml_collections import ConfigDict
 
 from mixcon3d_jax import losses
@@ -12,7 +14,8 @@ from mixcon3d_jax.data.sampling import ViewPolicy
 from mixcon3d_jax.errors import InputError
 from mixcon3d_jax.models.mixcon3d import MixCon3DConfig
 from mixcon3d_jax.models.pointbert import SCALINGS, PointBERTConfig
-from mixcon3d_jax.training.optimizer import OptimizerConfig
+from mixcon3d_jax.models.variables import flatten, model_structure
+from mixcon3d_jax.training.optimizer import OptimizerConfig, trained_mask
 from mixcon3d_jax.training.step import StepConfig
 
 
@@ -39,6 +42,9 @@ def check_values(config: ConfigDict) -> None:
         "optim.batch_size": 1,
         "optim.epochs": 0,
         "optim.warmup_epochs": 0,
+        "optim.lag_steps": 0,
+        "data.neighbor_group": 1,
+        "eval.num_seeds": 1,
         "checkpoint.keep": 1,
         "checkpoint.every_steps": 0,
         "log.every_steps": 0,
@@ -50,10 +56,13 @@ def check_values(config: ConfigDict) -> None:
     for key, smallest in at_least.items():
         if values[key] < smallest:
             raise ConfigError(f"config.{key} is {values[key]}; it must be {smallest} or more")
+    _check_neighbors(config)
+    _check_patterns(config)
     _choice("log.wandb", config.log.wandb, ("disabled", "offline", "online"))
     _choice("eval.view_choice", config.eval.view_choice, ("random", "spread"))
     for name, entry in config.eval.benchmarks.items():
         _choice(f"eval.benchmarks.{name}.among", entry.among, ("all", "present"))
+    _check_best_by(config)
     model_config(config)
 
 
@@ -92,6 +101,7 @@ def step_config(config: ConfigDict, num_records: int) -> StepConfig:
             min_learning_rate=optim.min_learning_rate,
             warmup_steps=round(optim.warmup_epochs * num_records / optim.batch_size),
             total_steps=total_steps(config, num_records),
+            lag_steps=optim.lag_steps,
             beta1=optim.beta1,
             beta2=optim.beta2,
             epsilon=optim.epsilon,
@@ -101,6 +111,8 @@ def step_config(config: ConfigDict, num_records: int) -> StepConfig:
         ema_decay=optim.ema_decay,
         augment=AugmentConfig(**augment) if enabled else None,
         seed=config.seed,
+        frozen=optim.frozen,
+        clamped=optim.clamped,
     )
 
 
@@ -108,13 +120,15 @@ def train_pipeline(config: ConfigDict) -> PipelineConfig:
     """How training draws samples."""
     data = config.data
     views = ViewPolicy(data.num_views, "random", data.thumbnail_probability)
-    return PipelineConfig(data.num_points, views, config.seed, data.num_threads)
+    return PipelineConfig(
+        data.num_points, views, config.seed, data.num_threads, data.reshuffle, data.neighbor_group
+    )
 
 
-def evaluation_pipeline(config: ConfigDict) -> PipelineConfig:
-    """How evaluation draws samples."""
+def evaluation_pipeline(config: ConfigDict, seed: int) -> PipelineConfig:
+    """How evaluation draws samples, with one of its seeds."""
     views = ViewPolicy(config.eval.num_views, config.eval.view_choice, float(config.eval.thumbnail))
-    return PipelineConfig(config.data.num_points, views, config.eval.seed)
+    return PipelineConfig(config.data.num_points, views, seed)
 
 
 def differing_keys(config: ConfigDict, other: dict[str, Any]) -> list[str]:
@@ -134,6 +148,49 @@ def flat_config(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         name = f"{prefix}{key}"
         flat |= flat_config(value, f"{name}.") if isinstance(value, dict) else {name: value}
     return flat
+
+
+def _check_best_by(config: ConfigDict) -> None:
+    name = config.checkpoint.best_by
+    if not name:
+        return
+    parts, known = name.split("/"), config.eval.benchmarks
+    if len(parts) != 4 or parts[0] not in ("ema", "raw") or parts[1] not in known:
+        raise ConfigError(
+            f"config.checkpoint.best_by is {name!r}; it must be a figure as in eval/STEP.json, for "
+            f"example 'ema/{next(iter(known), 'BENCHMARK')}/point/top1'"
+        )
+
+
+def _check_neighbors(config: ConfigDict) -> None:
+    group, batch = config.data.neighbor_group, config.optim.batch_size
+    if batch % group:
+        raise ConfigError(
+            f"config.data.neighbor_group is {group}, which does not divide config.optim.batch_size "
+            f"({batch})"
+        )
+
+
+def _check_patterns(config: ConfigDict) -> None:
+    """Raises a `ConfigError` unless `optim.frozen` freezes nothing or some, not all, parameters."""
+    for key in ("frozen", "clamped"):
+        try:
+            re.compile(config.optim[key])
+        except re.error as error:
+            raise ConfigError(
+                f"config.optim.{key} is {config.optim[key]!r}, no regular expression: {error}"
+            ) from error
+    frozen = config.optim.frozen
+    if not frozen:
+        return
+    _, params, _ = model_structure(model_config(config))
+    trained = jax.tree.leaves(trained_mask(params, frozen))
+    if all(trained) or not any(trained):
+        names = ", ".join(sorted({name.split("/")[0] for name in flatten(params)}))
+        raise ConfigError(
+            f"config.optim.frozen is {frozen!r}, which freezes {'no' if all(trained) else 'every'} "
+            f"parameter; it has to match whole paths such as 'fusion/.*' (there are: {names})"
+        )
 
 
 def _choice(key: str, value: Any, known: Any) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -16,10 +17,19 @@ from jaxtyping import Array, Float
 from mixcon3d_jax import losses
 from mixcon3d_jax.data.augment import AugmentConfig, augment
 from mixcon3d_jax.data.clouds import unpack_clouds
-from mixcon3d_jax.models.mixcon3d import MAX_LOGIT_SCALE, MixCon3D, MixCon3DConfig
-from mixcon3d_jax.models.variables import model_structure, split_module
+from mixcon3d_jax.models.mixcon3d import (
+    MAX_LOGIT_SCALE,
+    MixCon3D,
+    MixCon3DConfig,
+)
+from mixcon3d_jax.models.variables import Tree, model_structure, split_module
 from mixcon3d_jax.sharding import MESH_AXES
-from mixcon3d_jax.training.optimizer import OptimizerConfig, learning_rate_at, make_optimizer
+from mixcon3d_jax.training.optimizer import (
+    OptimizerConfig,
+    learning_rate_at,
+    make_optimizer,
+    trained_mask,
+)
 from mixcon3d_jax.training.state import TrainState
 
 Batch = dict[str, Any]
@@ -37,6 +47,8 @@ class StepConfig:
       ema_decay: share of the old average that a step keeps.
       augment: how clouds are augmented, or None.
       seed: of the augmentation, together with the step's number.
+      frozen: a regular expression over the paths of parameters that are not trained.
+      clamped: a regular expression over the temperatures that are kept at 100 at most.
     """
 
     model: MixCon3DConfig
@@ -45,6 +57,8 @@ class StepConfig:
     ema_decay: float
     augment: AugmentConfig | None
     seed: int
+    frozen: str = ""
+    clamped: str = ".*"
 
 
 def embed_batch(
@@ -99,11 +113,13 @@ def train_step(
 
     (loss, (terms, stats)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
     optimizer = make_optimizer(config.optimizer)
-    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-    params = optax.apply_updates(state.params, updates)
-    params["logit_scales"] = jax.tree.map(
-        lambda scale: jnp.clip(scale, 0.0, MAX_LOGIT_SCALE), params["logit_scales"]
-    )
+    trained = trained_mask(state.params, config.frozen)
+    updates, opt_state = optimizer.update(_kept(grads, trained), state.opt_state, state.params)
+    params = optax.apply_updates(state.params, _kept(updates, trained))
+    params["logit_scales"] = {
+        name: jnp.clip(scale, 0.0, MAX_LOGIT_SCALE) if re.fullmatch(config.clamped, name) else scale
+        for name, scale in params["logit_scales"].items()
+    }
 
     def average(old, new):
         return config.ema_decay * old + (1.0 - config.ema_decay) * new
@@ -120,6 +136,11 @@ def train_step(
         ema_params=jax.tree.map(average, state.ema_params, params),
         ema_stats=jax.tree.map(average, state.ema_stats, stats),
     ), metrics
+
+
+def _kept(tree: Tree, mask: Tree) -> Tree:
+    """The tree with zeros where the mask is False."""
+    return jax.tree.map(lambda keep, leaf: leaf if keep else jnp.zeros_like(leaf), mask, tree)
 
 
 def compile_train_step(

@@ -14,6 +14,9 @@ from mixcon3d_jax.training.run_config import differing_keys
 CONFIG_FILE = "config.json"
 DATASET_FILE = "dataset.json"
 
+# Keys of a config that weights depend on.
+_OF_THE_WEIGHTS = ("config.model.", "config.clip.")
+
 
 class WorkdirError(InputError):
     """A workdir is none, is damaged, or belongs to another run."""
@@ -21,6 +24,9 @@ class WorkdirError(InputError):
 
 def claim_workdir(workdir: Path, config: ConfigDict, checksums: Mapping[str, str]) -> None:
     """Writes config and data set into a new workdir, or checks that an old one is of the same run.
+
+    A workdir with a config but without a data set was made of imported weights: the first training
+    in it may be any that has the same model and CLIP.
 
     Args:
       workdir: made if missing.
@@ -34,19 +40,32 @@ def claim_workdir(workdir: Path, config: ConfigDict, checksums: Mapping[str, str
     """
     if (Path(workdir) / CONFIG_FILE).exists():
         differing = differing_keys(config, read_config(workdir).to_dict())
-        known = _read_json(workdir, DATASET_FILE)
-        differing += [
-            f"data set, {key}: checksum {known.get(key)} there, {checksums.get(key)} here"
-            for key in sorted(known.keys() | checksums.keys())
-            if known.get(key) != checksums.get(key)
-        ]
+        if (Path(workdir) / DATASET_FILE).exists():
+            known = _read_json(workdir, DATASET_FILE)
+            differing += [
+                f"data set, {key}: checksum {known.get(key)} there, {checksums.get(key)} here"
+                for key in sorted(known.keys() | checksums.keys())
+                if known.get(key) != checksums.get(key)
+            ]
+        else:
+            differing = [line for line in differing if line.startswith(_OF_THE_WEIGHTS)]
         if differing:
             listed = "\n  ".join(differing)
             raise WorkdirError(
                 f"{workdir} belongs to another run:\n  {listed}\n"
                 "use another --workdir, or the same config and data to continue that run"
             )
+    # In this order: a config alone lets the same command continue.
+    write_config(workdir, config)
     _write_json(workdir, DATASET_FILE, dict(checksums))
+
+
+def write_config(workdir: Path, config: ConfigDict) -> None:
+    """Makes a folder a workdir, of no data set yet.
+
+    Raises:
+      WriteError: if it can't be written.
+    """
     _write_json(workdir, CONFIG_FILE, config.to_dict())
 
 

@@ -102,6 +102,15 @@ def test_another_clip_is_refused(root):
         open_(root, clip_id="other")
 
 
+def test_data_without_views_cannot_be_trained_on(root):
+    bare = [dataclasses.replace(r, view_embeddings=np.zeros((0, 16))) for r in records("cars", 5)]
+    blind = dataclasses.replace(card("cars"), num_views=0)
+    write_dataset(root / "cars", blind, {"train": bare})
+    for folder, split in ((root, "few"), (root / "cars", "train")):
+        with pytest.raises(SchemaError, match="cars has no view embeddings"):
+            open_(folder, split)
+
+
 def test_data_sets_that_disagree_are_refused(root):
     turned = dataclasses.replace(card("boats"), up_axis="z")
     write_dataset(root / "boats", turned, {"train": records("boats", 3)})

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import re
 
+import numpy as np
 import pytest
 
 from data_prep.openshape.folders import FOLDERS
@@ -126,3 +127,35 @@ def test_without_converted_data(folders, tmp_path, capsys):
     assert (
         "has none of objaverse, shapenet, abo, three_d_future; convert" in capsys.readouterr().err
     )
+
+
+def write_neighbors(source, table):
+    np.save(source / "meta_data" / "point_feat_knn.npy", table, allow_pickle=True)
+
+
+def test_neighbor_tables_speak_of_positions_in_the_split(folders):
+    source, root = folders
+    names = ["elsewhere", *(shape["id"] for shape in ALL)]
+    # Nearest to every shape: itself, one that no split has, then the others from the last on.
+    index = {
+        name: [names.index(name), 0, *(n for n in reversed(range(1, 8)) if names[n] != name)]
+        for name in names[1:]
+    }
+    write_neighbors(source, {"name": names, "index": index})
+    assert run(folders, "--neighbors", "--only=train_all,train_no_lvis") == 0
+    table = np.load(root / "splits" / "train_all.neighbors.npy")
+    assert table.shape == (7, 31)
+    assert table[0].tolist() == [-1, 6, 5, 4, 3, 2, 1] + [-1] * 24
+    table = np.load(root / "splits" / "train_no_lvis.neighbors.npy")
+    assert table[1].tolist() == [-1, 3, -1, 2, -1, -1, 0] + [-1] * 24
+
+
+@pytest.mark.parametrize(
+    ("table", "error"), [(None, "is missing"), ([1], "expected a dict with 'name' and 'index'")]
+)
+def test_a_bad_neighbor_table_is_refused(folders, capsys, table, error):
+    if table is not None:
+        write_neighbors(folders[0], np.array({"names": table}, object))
+    with pytest.raises(SystemExit):
+        run(folders, "--neighbors")
+    assert error in capsys.readouterr().err

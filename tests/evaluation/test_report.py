@@ -62,3 +62,9 @@ def test_columns_line_up_with_their_heads():
 def test_a_perfect_score_fits_its_column():
     figures = {key: 100.0 for key in make_figures()}
     assert "100.0      100.0" in format_table(figures)
+
+
+def test_figures_over_several_seeds_have_their_deviation():
+    figures = {key: 12.34 for key in make_figures()}
+    figures |= {f"{key}_std": 0.06 for key in figures if not key.endswith("/count")}
+    assert "      12.3±0.1" in format_table(figures)

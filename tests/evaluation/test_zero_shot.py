@@ -214,3 +214,26 @@ def test_the_model_with_rigged_weights(generated_benchmark):
             assert found[1][f"{which}/held_out/{mode}/top1"] == top1
             assert found[1][f"{which}/held_out/{mode}/class_mean"] == top1
             assert found[1][f"{which}/held_out/{mode}/count"] == 24
+
+
+@pytest.mark.parametrize(
+    ("has_views", "missing", "modes"),
+    [
+        (False, (), {"point"}),
+        (True, ("fusion",), {"point", "image", "image_multiview", "sum"}),
+        (True, ("multi_view_proj",), {"point"}),
+    ],
+)
+def test_modes_without_what_they_need_are_left_out(generated_benchmark, has_views, missing, modes):
+    structure, weights = rigged_model(generated_benchmark)
+    source = list(generated_benchmark.source)
+    if not has_views:
+        source = [
+            {k: v for k, v in example.items() if k != "view_embeddings"} for example in source
+        ]
+    benchmark = dataclasses.replace(generated_benchmark, source=source, has_views=has_views)
+    mesh = make_mesh(1, 1, 1, jax.devices()[:1])
+    pipeline = PipelineConfig(128, ViewPolicy(4), seed=0)
+    found = evaluate(benchmark, weights, structure, pipeline, 10, mesh, missing)
+    assert {key.split("/")[2] for key in found} == modes
+    assert found["views/held_out/point/top1"] == 25

@@ -7,6 +7,7 @@ import pytest
 from mixcon3d_jax.data.schema import SchemaError
 from mixcon3d_jax.evaluation.run import Evaluator, open_benchmarks
 from mixcon3d_jax.sharding import make_mesh
+from mixcon3d_jax.training.checkpoint import Checkpoints
 from mixcon3d_jax.training.loop import train
 from mixcon3d_jax.training.workdir import WorkdirError
 from tests.generated import make_dataset, small_config
@@ -125,3 +126,33 @@ def test_data_of_another_clip_is_refused_with_both_names(data, mesh, tmp_path):
     with pytest.raises(SchemaError, match=r"generated-clip.*another-clip"):
         run(config, tmp_path, mesh)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_weights_with_the_best_figure_are_kept(data, mesh, tmp_path, finished):
+    config = small_config(data)
+    config.optim.epochs, config.eval.every_steps = 6.0, 8
+    config.checkpoint.best_by = "ema/held_out/point/top1"
+    figures = {8: 10.0, 16: 30.0, 24: 20.0}
+
+    def evaluate(state):
+        return {"ema/held_out/point/top1": figures[int(state.step)]}
+
+    train(config, tmp_path, mesh, evaluate)
+    with Checkpoints(tmp_path, keep=1, folder="best") as best:
+        assert best.latest_step() == 16
+        assert best.meta()["best"] == {"figure": "ema/held_out/point/top1", "value": 30.0}
+    assert not (finished[0] / "best").exists()
+
+
+def test_figures_over_several_seeds(data, mesh, finished):
+    workdir, state = finished
+    config = small_config(data)
+    config.eval.num_seeds = 3
+    figures = Evaluator(config, workdir, mesh)(state)
+    singles = []
+    for seed in range(3):
+        config.eval.num_seeds, config.eval.seed = 1, seed
+        singles.append(Evaluator(config, workdir, mesh)(state)["ema/held_out/point/top1"])
+    assert figures["ema/held_out/point/top1"] == pytest.approx(np.mean(singles))
+    assert figures["ema/held_out/point/top1_std"] == pytest.approx(np.std(singles, ddof=1))
+    assert figures["ema/held_out/point/count"] == 24

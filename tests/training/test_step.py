@@ -119,3 +119,31 @@ def test_a_compiled_step_keeps_the_shardings_of_the_state():
         assert ours.sharding.is_equivalent_to(expected.sharding, ours.ndim)
         assert ours.dtype == expected.dtype
     assert state.step.dtype == jnp.int32
+
+
+def test_frozen_parameters_stay_as_they_are():
+    """Neither gradients nor weight decay move them, and everything else moves."""
+    frozen = "fusion/.*|logit_scales/fused_text"
+    state, _ = run(dataclasses.replace(CONFIG, frozen=frozen))
+    before = flatten(run(steps=0)[0].params)
+    for path, array in flatten(state.params).items():
+        moved = not np.array_equal(array, before[path])
+        # Nothing moves a bias that a BatchNorm cancels, but the decay.
+        assert moved == (not path.startswith("fusion/") and path != "logit_scales/fused_text"), path
+
+
+def test_only_clamped_temperatures_are_clamped():
+    def after_a_step(clamped):
+        mesh = make_mesh(1, 1, 1, jax.devices()[:1])
+        config = dataclasses.replace(CONFIG, clamped=clamped)
+        state = initial_state(config.model, make_optimizer(config.optimizer), mesh, seed=0)
+        high = {name: scale + 10 for name, scale in state.params["logit_scales"].items()}
+        state = state.replace(params={**state.params, "logit_scales": high})
+        step = compile_train_step(config, mesh, state)
+        state, _ = step(state, jax.device_put(batch(), batch_sharding(mesh)))
+        return {name: float(scale) for name, scale in state.params["logit_scales"].items()}
+
+    assert set(after_a_step(".*").values()) == {np.float32(MAX_LOGIT_SCALE)}
+    released = after_a_step("point_.*")
+    for name, scale in released.items():
+        assert (scale == np.float32(MAX_LOGIT_SCALE)) == name.startswith("point_")

@@ -1,7 +1,7 @@
 import pytest
 
 from mixcon3d_jax.files import WriteError
-from mixcon3d_jax.training.workdir import WorkdirError, claim_workdir, read_config
+from mixcon3d_jax.training.workdir import WorkdirError, claim_workdir, read_config, write_config
 from tests.generated import small_config
 
 CHECKSUMS = {"cars": "12ab", "index": "34cd"}
@@ -53,5 +53,30 @@ def test_a_folder_that_is_no_workdir_is_named(tmp_path):
 
 def test_a_workdir_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(WriteError, match=r"file/run/dataset\.json can't be written"):
+    with pytest.raises(WriteError, match=r"file/run/config\.json can't be written"):
         claim_workdir(tmp_path / "file" / "run", small_config("here"), CHECKSUMS)
+
+
+def test_imported_weights_are_trained_by_any_run_of_their_model(tmp_path):
+    write_config(tmp_path, small_config("nowhere"))
+    config = small_config("here")
+    config.optim.learning_rate = 0.5
+    claim_workdir(tmp_path, config, CHECKSUMS)
+    assert read_config(tmp_path).optim.learning_rate == 0.5
+    with pytest.raises(
+        WorkdirError, match=r"config\.optim\.learning_rate: 0\.5 there, 0\.003 here"
+    ):
+        claim_workdir(tmp_path, small_config("here"), CHECKSUMS)
+    with pytest.raises(WorkdirError, match="data set"):
+        claim_workdir(tmp_path, config, {"others": "56ef"})
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"), [("model", "head", "mlp"), ("clip", "id", "x")]
+)
+def test_imported_weights_of_another_model_are_refused(tmp_path, section, key, value):
+    write_config(tmp_path, small_config("nowhere"))
+    config = small_config("here")
+    config[section][key] = value
+    with pytest.raises(WorkdirError, match=rf"config\.{section}\.{key}: .* there, '{value}' here"):
+        claim_workdir(tmp_path, config, CHECKSUMS)

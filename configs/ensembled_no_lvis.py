@@ -1,0 +1,10 @@
+"""The training set without the shapes of Objaverse-LVIS (828,197 shapes)."""
+
+import ml_collections
+
+from configs import openshape
+
+
+def get_config(argument: str = "") -> ml_collections.ConfigDict:
+    """Give the data with `--config.data.root=ROOT`; `argument` is a recipe (`recipe=paper`)."""
+    return openshape.get_config("train_no_lvis", argument)

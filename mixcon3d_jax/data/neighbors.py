@@ -1,0 +1,86 @@
+"""Hard negatives: batches made of groups of similar shapes (OpenShape, arXiv 2305.10764, 3.3)."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import grain
+import numpy as np
+from jaxtyping import Int32
+
+from mixcon3d_jax.data import schema
+
+# Neighbours that a table has of every shape, and that a group's other members are drawn from.
+NUM_NEIGHBORS = 31
+# Groups must not depend on how other random numbers are used.
+_GROUP_STREAM = 0x6E6E
+
+
+class NeighborGroups(grain.MapDataset):
+    """Endless rows in groups: a random shape, then `group - 1` of its neighbours, all different.
+
+    A group follows from the seed and its number.  Where the split has too few of a shape's
+    neighbours, random shapes fill up the group.
+
+    Args:
+      parent: the records of the split.
+      neighbors: for each record the positions of its nearest ones in the split, -1 for one that
+        the split lacks.
+      group: rows a group.
+      seed: of every choice.
+    """
+
+    def __init__(
+        self,
+        parent: grain.MapDataset,
+        neighbors: Int32[np.ndarray, "records neighbors"],
+        group: int,
+        seed: int,
+    ):
+        super().__init__(parent)
+        self._neighbors, self._group, self._seed = neighbors, group, seed
+
+    def __len__(self) -> int:
+        return sys.maxsize
+
+    def __getitem__(self, index: int | slice) -> Any:
+        if isinstance(index, slice):
+            return self.slice(index)
+        number, member = divmod(index, self._group)
+        return self._parent[int(self._members(number)[member])]
+
+    def _members(self, number: int) -> np.ndarray:
+        rng = np.random.default_rng([self._seed, _GROUP_STREAM, number])
+        first = rng.integers(len(self._parent))
+        others = self._neighbors[first]
+        others = rng.permutation(others[others >= 0])[: self._group - 1]
+        missing = self._group - 1 - len(others)
+        fill = rng.integers(len(self._parent), size=missing)
+        return np.concatenate([[first], others, fill])
+
+
+def neighbors_file(index_file: Path) -> Path:
+    """Where the neighbour table of a split's index lies: an array (records, 31) of positions."""
+    return index_file.with_suffix(".neighbors.npy")
+
+
+def open_neighbors(index_file: Path, num_records: int) -> Int32[np.ndarray, "records neighbors"]:
+    """The neighbour table of a split, read where it is needed.
+
+    Raises:
+      SchemaError: if there is none, it is damaged, or it was made for another index.
+    """
+    path = neighbors_file(index_file)
+    try:
+        table = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise schema.SchemaError(
+            f"{path} can't be read ({error}); make it with `python -m data_prep.splits "
+            "--neighbors`, or set config.data.neighbor_group=1"
+        ) from error
+    if table.shape != (num_records, NUM_NEIGHBORS):
+        raise schema.SchemaError(
+            f"{path} has shape {table.shape} instead of {(num_records, NUM_NEIGHBORS)}; make it "
+            "again with `python -m data_prep.splits --neighbors`"
+        )
+    return table
