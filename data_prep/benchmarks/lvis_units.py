@@ -100,12 +100,12 @@ class _Search:
         self._flags = load_flags(wanted.flags)
         self._failures: dict[str, str] = {}
         self._problem = ""
-        self._seen: set[str] = set()
 
     def run(self, path: Path) -> Found:
         """Writes the shard; returns what there is to say."""
         shard = write_shard(path, self._records(), self._wanted.embedding_size)
-        failures = {key: why for key, why in self._failures.items() if key not in self._seen}
+        ids = set(shard.ids)
+        failures = {key: why for key, why in self._failures.items() if key not in ids}
         return Found(shard, failures, self._problem)
 
     def _records(self) -> Iterator[Record]:
@@ -135,6 +135,5 @@ class _Search:
                 self._failures[wanted_id] = str(error)
             return
         class_name = self._wanted.class_names.get(record.id)
-        if class_name is not None and record.id not in self._seen:
-            self._seen.add(record.id)
+        if class_name is not None:
             yield dataclasses.replace(record, class_name=class_name)

@@ -1,6 +1,5 @@
 """The whole command on a small folder in the original's layout."""
 
-import gzip
 import json
 import os
 import shutil
@@ -231,21 +230,43 @@ def test_a_missing_shape_is_reported_and_the_rest_is_kept(original, source, tmp_
     assert files_of(output / LVIS) == files_of(tmp_path / "whole" / LVIS)
 
 
-def test_what_was_found_is_not_searched_again(source, tmp_path, monkeypatch):
-    lacking(source, 1)
-    run(source, tmp_path, f"--only={LVIS}")
-    searched = []
+@pytest.fixture
+def opened(monkeypatch):
+    """The files whose content was looked at."""
+    names = []
     monkeypatch.setattr(
         "data_prep.benchmarks.lvis_units.read_shape",
-        lambda data, name, *more: searched.append(name) or read_shape(data, name, *more),
+        lambda data, name, *more: names.append(name) or read_shape(data, name, *more),
     )
+    return names
+
+
+def test_what_was_found_is_not_searched_again(source, tmp_path, opened):
+    lacking(source, 1)
+    run(source, tmp_path, f"--only={LVIS}")
+    wanted = {entry["uid"] for entry in lvis_entries(source)}
+    assert sorted(Path(name).stem for name in opened) == sorted(wanted - {shape_id("Objaverse", 1)})
+    opened.clear()
     assert run(source, tmp_path, f"--only={LVIS}") == 1
-    assert searched == []
+    assert opened == []
     for path in (source / "Objaverse" / "000-001").iterdir():
         os.utime(path)
     run(source, tmp_path, f"--only={LVIS}")
-    assert searched
-    assert all(name.startswith("Objaverse/000-001/") for name in searched)
+    assert len(opened) == 7
+    assert all(name.startswith("Objaverse/000-001/") for name in opened)
+
+
+def test_a_file_that_could_not_be_read_is_tried_again(original, tmp_path, monkeypatch, capsys):
+    def fail(data, name, *more):
+        if shape_id("Objaverse", 1) in name:
+            raise OSError("Input/output error")
+        return read_shape(data, name, *more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("data_prep.benchmarks.lvis_units.read_shape", fail)
+        assert run(original, tmp_path, f"--only={LVIS}") == 1
+    assert "(000-001): Input/output error" in capsys.readouterr().err
+    assert run(original, tmp_path, f"--only={LVIS}") == 0
 
 
 def test_a_bad_shape_is_reported_with_its_file(source, tmp_path, capsys):
@@ -285,14 +306,31 @@ def test_an_archive_that_the_split_does_not_name_is_searched_if_need_be(source, 
     assert run(source, tmp_path, f"--only={LVIS}") == 0
 
 
-def test_an_archive_without_need_is_not_opened(source, tmp_path):
+def test_an_archive_without_need_is_not_opened(source, tmp_path, opened):
     shutil.unpack_archive(source / "Objaverse" / "000-000.tar.gz", source / "all")
     every = [*(source / "all").rglob("*.npy"), *(source / "Objaverse").rglob("*.npy")]
-    for group in ("000-000", "000-001"):
-        members = [(path.name, path.read_bytes()) for path in every if path.parent.name == group]
-        write_archive(source / "Objaverse" / f"{group}.tar.gz", members)
-    (source / "Objaverse" / "000-002.tar.gz").write_bytes(gzip.compress(b"no archive"))
+    members = {
+        group: [(path.name, path.read_bytes()) for path in every if path.parent.name == group]
+        for group in ("000-000", "000-001")
+    }
+    shutil.rmtree(source / "Objaverse")
+    for group, content in members.items():
+        write_archive(source / "Objaverse" / f"{group}.tar.gz", content)
+    write_archive(source / "Objaverse" / "copies.tar.gz", members["000-000"])
     assert run(source, tmp_path, f"--only={LVIS}") == 0
+    assert {name.split(":")[0] for name in opened} == {
+        "Objaverse/000-000.tar.gz",
+        "Objaverse/000-001.tar.gz",
+    }
+
+
+def test_a_shape_that_is_there_twice_is_taken_once(source, tmp_path):
+    shutil.unpack_archive(source / "Objaverse" / "000-000.tar.gz", source / "all")
+    copies = sorted((source / "all").rglob("*.npy"))
+    members = [(f"{n}/{path.name}", path.read_bytes()) for n in (0, 1) for path in copies]
+    write_archive(source / "Objaverse" / "000-000.tar.gz", members)
+    assert run(source, tmp_path, f"--only={LVIS}") == 0
+    assert len(records(tmp_path / LVIS)) == 16
 
 
 def embeddings_file(folder, labels, clip_id, size):
