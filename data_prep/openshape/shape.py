@@ -7,12 +7,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from data_prep.openshape.folders import FOLDERS
 from data_prep.openshape.pickles import load_npy
 from mixcon3d_jax.data.schema import EMBEDDING_KINDS, Record, Text
 from mixcon3d_jax.errors import InputError
-
-# The data sets that the training data are made of, as the files call them.
-DATASETS = ("Objaverse", "ShapeNet", "ABO", "3D-FUTURE")
 
 _CAPTIONS = ("blip_caption", "msft_caption")
 _FLOAT16_MAX = float(np.finfo(np.float16).max)
@@ -37,7 +35,7 @@ def read_shape(
     Args:
       data: the content of its `.npy` file.
       name: how messages call the file.
-      dataset: which of `DATASETS` it should belong to.
+      dataset: which of `folders.FOLDERS` it should belong to.
       embedding_size: D.
       gpt4_flag: id -> "Y", "N" or "".
 
@@ -113,8 +111,8 @@ def _check_dataset(shape: Mapping[str, Any], name: str, dataset: str) -> None:
     found = _string(shape, name, "dataset")
     if found == dataset:
         return
-    known = f"is {found!r}, which is none of {', '.join(DATASETS)}"
-    if found in DATASETS:
+    known = f"is {found!r}, which is none of {', '.join(FOLDERS)}"
+    if found in FOLDERS:
         known = f"is {found!r}, but the file lies among those of {dataset}"
     raise ShapeError(f"{name}, field 'dataset': {known}; put the file where it belongs")
 
