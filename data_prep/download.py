@@ -30,7 +30,7 @@ login is opened by `hf auth login` or HF_TOKEN, a mirror of the hub named by HF_
 """
 _EXAMPLE = """\
 example:
-  python -m data_prep.download --output=data/openshape --only=ShapeNet,meta_data
+  python -m data_prep.download --output=openshape --only=ShapeNet,meta_data
 """
 
 

@@ -34,7 +34,7 @@ others; with more of them than --max-failures the exit status is 1.
 """
 _EXAMPLE = """\
 example:
-  python -m data_prep.benchmarks --source=data/openshape --output=data/benchmarks \\
+  python -m data_prep.benchmarks --source=openshape --output=data/openshape/benchmarks \\
       --only=modelnet40,scanobjectnn
 """
 

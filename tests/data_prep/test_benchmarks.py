@@ -20,6 +20,7 @@ from data_prep.class_embedding_file import ClassEmbeddingsInfo, write_class_embe
 from data_prep.openshape.shape import read_shape
 from mixcon3d_jax.data.schema import decode_record
 from mixcon3d_jax.data.source import class_embeddings, open_split, read_card, record_labels
+from mixcon3d_jax.evaluation.benchmark import open_benchmark
 from tests.openshape_files import (
     SCANOBJECTNN_CLASSES,
     Layout,
@@ -197,6 +198,16 @@ def test_a_damaged_data_set_is_made_again(original, tmp_path):
     (tmp_path / LVIS / "SHA256SUMS").write_text("")
     run(original, tmp_path, f"--only={LVIS}")
     assert files_of(tmp_path / LVIS) == before
+
+
+def test_evaluation_opens_them(original, tmp_path):
+    run(original, tmp_path)
+    for name, has_views in ((LVIS, True), ("modelnet40", False), ("scanobjectnn", False)):
+        benchmark = open_benchmark(name, tmp_path / name, "test", "all", CLIP_ID, 8)
+        names = [benchmark.classes[label] for label in benchmark.labels]
+        assert names == [record.class_name for record in records(tmp_path / name)]
+        assert benchmark.has_views == has_views
+        assert benchmark.class_embeddings.shape == (len(benchmark.classes), 8)
 
 
 def lacking(source, index):
