@@ -22,13 +22,13 @@ def walk(folder: epath.Path) -> Iterator[str]:
     found = folder.walk() if is_remote(folder) else os.walk(folder, followlinks=True)
     top = _without_scheme(folder)
     for parent, _, files in found:
-        inside = _without_scheme(parent).removeprefix(top).strip("/")
+        inside = _without_scheme(parent).removeprefix(top).lstrip("/")
         yield from (f"{inside}/{name}" if inside else name for name in files)
 
 
-def _without_scheme(path: os.PathLike | str) -> str:
+def _without_scheme(path: os.PathLike[str] | str) -> str:
     """Buckets are walked through with and without it, depending on the library."""
-    return os.fspath(path).rpartition("://")[2]
+    return os.fspath(path).rpartition("://")[2].strip("/")
 
 
 def size_and_time(path: epath.Path) -> tuple[int, int]:

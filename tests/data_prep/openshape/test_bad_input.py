@@ -250,6 +250,13 @@ def test_flags_of_the_command_are_checked(tmp_path, capsys):
     assert "--project=x: options after -- are Beam's; name --beam-runner" in message
 
 
+def test_beam_that_is_not_installed_is_named(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "apache_beam", None)
+    write_files(tmp_path / "source/ABO", shape_files("ABO", 2))
+    message = refused(tmp_path / "source", tmp_path / "out", capsys, "--beam-runner=DirectRunner")
+    assert "pip install 'mixcon3d-jax[beam]'" in message
+
+
 def test_an_output_that_can_not_be_written_is_named(tmp_path, capsys):
     write_files(tmp_path / "source/ABO", shape_files("ABO", 2))
     (tmp_path / "out").write_text("a file")
