@@ -1,6 +1,8 @@
 """Files that are whole or not there, and what to say when one can't be written."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from mixcon3d_jax.errors import InputError
@@ -18,19 +20,30 @@ class WriteError(InputError):
         )
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Writes a file under a temporary name and renames it, so that it is never half there.
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path` to write to; renamed to `path` at the end.
 
     Raises:
-      WriteError: when it can't be written; nothing is left of the file.
+      WriteError: when it can't be written; after any error nothing is left of the file.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data)
+        yield temporary
         temporary.replace(path)
     except OSError as error:
         raise WriteError.of(path, error) from error
     finally:
         if temporary.parent.is_dir():
             temporary.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Writes a file under a temporary name and renames it, so that it is never half there.
+
+    Raises:
+      WriteError: when it can't be written; nothing is left of the file.
+    """
+    with whole_file(path) as temporary:
+        temporary.write_bytes(data)

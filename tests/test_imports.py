@@ -21,7 +21,7 @@ STAGES = (
     ("evaluation",),
     ("exchange",),
     ("commands",),
-    ("train", "evaluate"),
+    ("train", "evaluate", "export", "import_torch", "inspect"),
 )
 STAGE_OF = {name: number for number, names in enumerate(STAGES) for name in names}
 ENTRY_POINTS = STAGES[-1]

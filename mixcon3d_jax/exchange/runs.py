@@ -1,0 +1,78 @@
+"""Snapshots of runs: read from a workdir, made into one."""
+
+import os
+import shutil
+from pathlib import Path
+
+import jax
+from ml_collections import ConfigDict
+
+from mixcon3d_jax.errors import InputError
+from mixcon3d_jax.exchange.snapshot import About, Snapshot
+from mixcon3d_jax.exchange.train_state import fill_state, snapshot_of
+from mixcon3d_jax.files import WriteError
+from mixcon3d_jax.sharding import make_mesh
+from mixcon3d_jax.training.checkpoint import Checkpoints
+from mixcon3d_jax.training.optimizer import make_optimizer
+from mixcon3d_jax.training.run_config import step_config
+from mixcon3d_jax.training.state import abstract_state, initial_state
+from mixcon3d_jax.training.workdir import read_config, write_config
+
+
+class ExistsError(InputError):
+    """Something is already where a command should write."""
+
+
+def read_run(workdir: Path, step: int | None = None) -> Snapshot:
+    """A checkpoint of a run, on one device.
+
+    Args:
+      workdir: of the run.
+      step: default the newest.
+
+    Raises:
+      InputError: if it is no workdir, or has no such checkpoint.
+    """
+    read_config(workdir)  # says what is wrong with a folder that is no workdir
+    with Checkpoints(workdir, keep=1) as checkpoints:
+        about = About.of_meta(checkpoints.meta(step))
+        config = step_config(ConfigDict(about.config), num_records=1)
+        abstract = abstract_state(config.model, make_optimizer(config.optimizer), _one_device())
+        return snapshot_of(checkpoints.restore(abstract, step), about)
+
+
+def make_run(workdir: Path, snapshot: Snapshot) -> None:
+    """Makes a workdir whose one checkpoint is the snapshot; what that lacks starts at random.
+
+    Raises:
+      ExistsError: if there is something in the workdir already.
+      WriteError: if it can't be written; nothing is left of it.
+    """
+    check_free(workdir)
+    config = ConfigDict(snapshot.about.config)
+    steps = step_config(config, num_records=1)
+    optimizer = make_optimizer(steps.optimizer)
+    state = initial_state(steps.model, optimizer, _one_device(), config.seed)
+    unfinished = workdir.with_name(f".{workdir.name}.{os.getpid()}.tmp")
+    try:
+        write_config(unfinished, config)
+        with Checkpoints(unfinished, config.checkpoint.keep) as checkpoints:
+            checkpoints.save(fill_state(state, snapshot), snapshot.about.to_meta())
+            checkpoints.wait()
+        unfinished.rename(workdir)
+    except OSError as error:
+        raise WriteError.of(workdir, error) from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def check_free(workdir: Path) -> None:
+    """Raises an `ExistsError` unless `workdir` is new or an empty folder."""
+    if workdir.exists() and (not workdir.is_dir() or any(workdir.iterdir())):
+        raise ExistsError(
+            f"{workdir} exists already; import into a --workdir of its own, or remove that one"
+        )
+
+
+def _one_device() -> jax.sharding.Mesh:
+    return make_mesh(1, 1, 1, jax.devices()[:1])

@@ -1,0 +1,48 @@
+"""Exports a checkpoint: `python -m mixcon3d_jax.export --workdir=DIR --output=FILE.pt`.
+
+A `.pt` is a checkpoint that the original's PyTorch code loads and goes on training (this needs
+PyTorch); a `.safetensors` holds one set of weights under the same names (this doesn't).
+"""
+
+from pathlib import Path
+
+from absl import flags
+
+from mixcon3d_jax import commands
+from mixcon3d_jax.errors import InputError
+from mixcon3d_jax.exchange.own_export import WEIGHTS, write_export
+from mixcon3d_jax.exchange.runs import ExistsError, read_run
+from mixcon3d_jax.sharding import use_virtual_cpu_devices
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "The run's workdir.", required=True)
+_OUTPUT = flags.DEFINE_string("output", None, "FILE.pt or FILE.safetensors.", required=True)
+_WEIGHTS = flags.DEFINE_enum(
+    "weights",
+    "ema",
+    WEIGHTS,
+    "Which weights the file is about: `ema` to evaluate them, `raw` to go on training.",
+)
+_STEP = flags.DEFINE_integer("step", None, "Which checkpoint; default the newest.")
+_OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace an existing file.")
+
+_SUFFIXES = (".pt", ".pth", ".safetensors")
+
+
+def main(argv: list[str]) -> None:
+    """Writes one file."""
+    del argv
+    output = Path(_OUTPUT.value)
+    if output.suffix not in _SUFFIXES:
+        raise InputError(f"--output={output}: its name must end in {', '.join(_SUFFIXES)}")
+    if output.exists() and not _OVERWRITE.value:
+        raise ExistsError(f"{output} exists already; say --overwrite to replace it")
+    # No accelerator: one that is training must not be disturbed.
+    use_virtual_cpu_devices(1)
+    snapshot = read_run(Path(_WORKDIR.value), _STEP.value)
+    write_export(output, snapshot, _WEIGHTS.value)
+    left_out = "".join(f", without {module}" for module in snapshot.about.missing)
+    print(f"{output}: {_WEIGHTS.value} weights of step {snapshot.step}{left_out}")
+
+
+if __name__ == "__main__":
+    commands.run(main)
