@@ -1,10 +1,8 @@
 """Hard negatives: batches made of groups of similar shapes (OpenShape, arXiv 2305.10764, 3.3)."""
 
-import sys
+import dataclasses
 from pathlib import Path
-from typing import Any
 
-import grain
 import numpy as np
 from jaxtyping import Int32
 
@@ -16,47 +14,33 @@ NUM_NEIGHBORS = 31
 _GROUP_STREAM = 0x6E6E
 
 
-class NeighborGroups(grain.MapDataset):
+@dataclasses.dataclass(frozen=True)
+class NeighborGroups:
     """Endless rows in groups: a random shape, then `group - 1` of its neighbours, all different.
 
     A group follows from the seed and its number.  Where the split has too few of a shape's
     neighbours, random shapes fill up the group.
 
-    Args:
-      parent: the records of the split.
-      neighbors: for each record the positions of its nearest ones in the split, -1 for one that
-        the split lacks.
+    Attributes:
+      table: for each record the positions of its nearest ones in the split, -1 for one that the
+        split lacks.
       group: rows a group.
       seed: of every choice.
     """
 
-    def __init__(
-        self,
-        parent: grain.MapDataset,
-        neighbors: Int32[np.ndarray, "records neighbors"],
-        group: int,
-        seed: int,
-    ):
-        super().__init__(parent)
-        self._neighbors, self._group, self._seed = neighbors, group, seed
+    table: Int32[np.ndarray, "records neighbors"]
+    group: int
+    seed: int
 
-    def __len__(self) -> int:
-        return sys.maxsize
-
-    def __getitem__(self, index: int | slice) -> Any:
-        if isinstance(index, slice):
-            return self.slice(index)
-        number, member = divmod(index, self._group)
-        return self._parent[int(self._members(number)[member])]
-
-    def _members(self, number: int) -> np.ndarray:
-        rng = np.random.default_rng([self._seed, _GROUP_STREAM, number])
-        first = rng.integers(len(self._parent))
-        others = self._neighbors[first]
-        others = rng.permutation(others[others >= 0])[: self._group - 1]
-        missing = self._group - 1 - len(others)
-        fill = rng.integers(len(self._parent), size=missing)
-        return np.concatenate([[first], others, fill])
+    def __getitem__(self, row: int) -> int:
+        """The position of the record that comes as number `row` of the run."""
+        number, member = divmod(row, self.group)
+        rng = np.random.default_rng([self.seed, _GROUP_STREAM, number])
+        first = rng.integers(len(self.table))
+        nearest = self.table[first]
+        others = rng.permutation(nearest[nearest >= 0])[: self.group - 1]
+        fill = rng.integers(len(self.table), size=self.group - 1 - len(others))
+        return int(np.concatenate([[first], others, fill])[member])
 
 
 def neighbors_file(index_file: Path) -> Path:

@@ -1,6 +1,7 @@
 """Records to batches, with Grain."""
 
 import dataclasses
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,9 +12,11 @@ from jax.sharding import NamedSharding
 from jaxtyping import Int32
 
 from mixcon3d_jax.data.neighbors import NeighborGroups
+from mixcon3d_jax.data.order import EpochOrder
 from mixcon3d_jax.data.sampling import Sample, ViewPolicy, draw_sample
 
 # Evaluation must not depend on how training's random numbers are used.
+_TRAINING_STREAM = 0x7EA1
 _EVALUATION_STREAM = 0x5EED
 
 
@@ -39,24 +42,31 @@ class PipelineConfig:
     neighbor_group: int = 1
 
 
-class _ProcessRows(grain.MapDataset):
-    """The rows of each global batch that one process feeds: a contiguous block.
+@dataclasses.dataclass(frozen=True)
+class TrainingRows(Sequence):
+    """The samples of one process, endlessly: its rows of each global batch, a contiguous block.
 
-    Grain's own slicing strides, which would permute the rows when the number of processes changes.
+    A row follows from the seed and its number in the run alone.  Grain's own slicing strides, which
+    would permute the rows when the number of processes changes, and its shuffling takes as long as
+    drawing the points.
     """
 
-    def __init__(self, parent: grain.MapDataset, global_batch: int, first: int, rows: int):
-        super().__init__(parent)
-        self._global_batch, self._first, self._rows = global_batch, first, rows
+    source: Sequence[dict[str, Any]]
+    order: EpochOrder | NeighborGroups
+    config: PipelineConfig
+    global_batch: int
+    first: int
+    rows: int
 
     def __len__(self) -> int:
-        return len(self._parent) // self._global_batch * self._rows
+        return sys.maxsize
 
-    def __getitem__(self, index):
-        if isinstance(index, slice):
-            return self.slice(index)
-        batch, row = divmod(index, self._rows)
-        return self._parent[batch * self._global_batch + self._first + row]
+    def __getitem__(self, index: int) -> Sample:
+        batch, row = divmod(index, self.rows)
+        number = batch * self.global_batch + self.first + row
+        rng = np.random.default_rng([self.config.seed, _TRAINING_STREAM, number])
+        example = self.source[self.order[number]]
+        return draw_sample(example, self.config.num_points, self.config.views, rng)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,17 +116,17 @@ def train_batches(
       neighbors: the split's neighbour table, which `config.neighbor_group` > 1 needs.
     """
     rows = global_batch // jax.process_count()
-    examples = grain.MapDataset.source(source).seed(config.seed)
+    order: EpochOrder | NeighborGroups
     if config.neighbor_group > 1:
-        examples = NeighborGroups(examples, neighbors, config.neighbor_group, config.seed)
+        order = NeighborGroups(neighbors, config.neighbor_group, config.seed)
     else:
-        examples = examples.shuffle().repeat(reseed_each_epoch=config.reshuffle)
-    samples = examples.random_map(
-        lambda example, rng: draw_sample(example, config.num_points, config.views, rng)
-    )
-    local = _ProcessRows(samples, global_batch, jax.process_index() * rows, rows)
-    batches = local.batch(rows, drop_remainder=True)[start_step:].to_iter_dataset(
-        grain.ReadOptions(num_threads=config.num_threads, prefetch_buffer_size=4)
+        order = EpochOrder(len(source), config.seed, config.reshuffle)
+    first = jax.process_index() * rows
+    samples = TrainingRows(source, order, config, global_batch, first, rows)
+    batches = (
+        grain.MapDataset.source(samples)
+        .batch(rows, drop_remainder=True)[start_step:]
+        .to_iter_dataset(grain.ReadOptions(num_threads=config.num_threads, prefetch_buffer_size=4))
     )
     for batch in batches:
         yield {

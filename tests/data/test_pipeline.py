@@ -3,15 +3,15 @@
 import dataclasses
 import itertools
 
-import grain
 import jax
 import numpy as np
 import pytest
 
+from mixcon3d_jax.data.order import EpochOrder
 from mixcon3d_jax.data.pipeline import (
     PipelineConfig,
     ShuffledTargets,
-    _ProcessRows,
+    TrainingRows,
     evaluation_batches,
     train_batches,
 )
@@ -129,29 +129,31 @@ def test_the_number_of_devices_does_not_matter():
     assert_equal(train(3, devices=4), train(3))
 
 
-def rows_of_processes(count: int, global_batch: int) -> np.ndarray:
-    """Each process' batches of numbered samples, put side by side as on a pod."""
-    samples = grain.MapDataset.range(COUNT).seed(0).shuffle().repeat()
+def numbers_of_processes(count: int, global_batch: int) -> list[int]:
+    """The record numbers of 8 global batches, put together from `count` processes' rows."""
     rows = global_batch // count
+    order = EpochOrder(COUNT, seed=0)
     parts = [
-        _ProcessRows(samples, global_batch, process * rows, rows).batch(rows, drop_remainder=True)
+        TrainingRows(SOURCE, order, CONFIG, global_batch, process * rows, rows)
         for process in range(count)
     ]
-    return np.stack([np.concatenate([part[step] for part in parts]) for step in range(8)])
+    return [
+        int(part[step * rows + row]["colors"][0, 0])
+        for step in range(8)
+        for part in parts
+        for row in range(rows)
+    ]
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_processes_feed_contiguous_blocks_of_one_global_batch(count):
-    expected = grain.MapDataset.range(COUNT).seed(0).shuffle().repeat()
-    expected = np.array([expected[i] for i in range(32)]).reshape(8, 4)
-    np.testing.assert_array_equal(rows_of_processes(count, 4), expected)
+    assert numbers_of_processes(count, 4) == numbers(train(8, batch=4))
 
 
-def test_process_rows_of_a_finite_source_are_whole_batches():
-    rows = _ProcessRows(grain.MapDataset.range(11), 4, 2, 2)
-    assert len(rows) == 4
-    assert [rows[i] for i in range(len(rows))] == [2, 3, 6, 7]
-    assert list(rows[1:3]) == [3, 6]
+def test_without_reshuffling_every_epoch_has_the_first_ones_order():
+    order = numbers(train(3, batch=COUNT, devices=1, reshuffle=False))
+    assert order[:COUNT] == order[COUNT : 2 * COUNT] == order[2 * COUNT :]
+    assert order[:COUNT] == numbers(train(1, batch=COUNT, devices=1))
 
 
 def test_shuffled_targets_permute_targets_and_keep_shapes():
