@@ -1,7 +1,7 @@
 # make smoke     sets everything up and runs the built-in run: data, training, evaluation
 # make control   the same with texts and views shuffled across shapes: accuracy falls to chance
 # make test      sets everything up and runs the core tests
-# make test-all  tests that need environments of their own: PyTorch, the TPU compiler
+# make test-all  tests that need environments of their own: PyTorch, the TPU compiler, Apache Beam
 # make lint      checks style and format
 # make clean     removes the environments, caches and smoke_run/ (no other MIXCON3D_SMOKE_DIR)
 #
@@ -20,6 +20,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 TORCH_BIN := .venv-torch/bin
 TPU_BIN := .venv-tpu/bin
+BEAM_BIN := .venv-beam/bin
 
 .PHONY: smoke control test test-all lint clean
 
@@ -51,6 +52,11 @@ $(VENV)/.ready: setup.py
 	@$(TPU_BIN)/pip install --quiet --editable '.[dev,tpu]'
 	@touch $@
 
+.venv-beam/.ready: setup.py tests/beam/requirements.txt
+	$(call new_environment,.venv-beam)
+	@$(BEAM_BIN)/pip install --quiet --requirement tests/beam/requirements.txt --editable '.[dev]'
+	@touch $@
+
 smoke: $(VENV)/.ready
 	@$(BIN)/python -m data_prep.smoke --output="$(MIXCON3D_SMOKE_DIR)"
 
@@ -58,17 +64,19 @@ control: $(VENV)/.ready
 	@$(BIN)/python -m data_prep.smoke --output="$(MIXCON3D_SMOKE_DIR)" --control
 
 test: $(VENV)/.ready
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --ignore=tests/parity --ignore=tests/tpu
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --ignore=tests/parity --ignore=tests/tpu \
+	  --ignore=tests/beam
 
-test-all: .venv-torch/.ready .venv-tpu/.ready
+test-all: .venv-torch/.ready .venv-tpu/.ready .venv-beam/.ready
 	@$(TORCH_BIN)/python -m pytest -q tests/parity
 	@$(TPU_BIN)/python -m pytest -q tests/tpu
+	@$(BEAM_BIN)/python -m pytest -q tests/beam
 
 lint: $(VENV)/.ready
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 
 clean:
-	rm -rf $(VENV) .venv-torch .venv-tpu smoke_run build dist *.egg-info
+	rm -rf $(VENV) .venv-torch .venv-tpu .venv-beam smoke_run build dist *.egg-info
 	rm -rf .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

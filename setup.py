@@ -20,8 +20,10 @@ setup(
     install_requires=[
         "absl-py>=2.1",
         "array_record>=0.8.1",
+        "etils[epath]>=1.9",
         "flax>=0.12",
         "grain>=0.2.12",
+        "huggingface_hub>=1.31",
         "jax>=0.8.2",
         "jaxtyping>=0.2.36",
         "matplotlib>=3.9",
@@ -38,6 +40,7 @@ setup(
     ],
     extras_require={
         "prep": PREP,
+        "beam": ["apache-beam>=2.77"],
         "torch": ["torch>=2.13"],
         "tpu": ["jax[tpu]>=0.10.2"],
         "dev": [
