@@ -13,6 +13,8 @@ from mixcon3d_jax.errors import InputError
 from mixcon3d_jax.exchange.own_export import WEIGHTS, write_export
 from mixcon3d_jax.exchange.runs import ExistsError, read_run
 from mixcon3d_jax.sharding import use_virtual_cpu_devices
+from mixcon3d_jax.training.best import BEST_FOLDER
+from mixcon3d_jax.training.checkpoint import CHECKPOINTS_FOLDER
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "The run's workdir.", required=True)
 _OUTPUT = flags.DEFINE_string("output", None, "FILE.pt or FILE.safetensors.", required=True)
@@ -23,6 +25,7 @@ _WEIGHTS = flags.DEFINE_enum(
     "Which weights the file is about: `ema` to evaluate them, `raw` to go on training.",
 )
 _STEP = flags.DEFINE_integer("step", None, "Which checkpoint; default the newest.")
+_BEST = flags.DEFINE_bool("best", False, "The checkpoint that config.checkpoint.best_by kept.")
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace an existing file.")
 
 _SUFFIXES = (".pt", ".pth", ".safetensors")
@@ -38,7 +41,8 @@ def main(argv: list[str]) -> None:
         raise ExistsError(f"{output} exists already; say --overwrite to replace it")
     # No accelerator: one that is training must not be disturbed.
     use_virtual_cpu_devices(1)
-    snapshot = read_run(Path(_WORKDIR.value), _STEP.value)
+    folder = BEST_FOLDER if _BEST.value else CHECKPOINTS_FOLDER
+    snapshot = read_run(Path(_WORKDIR.value), _STEP.value, folder)
     write_export(output, snapshot, _WEIGHTS.value)
     left_out = "".join(f", without {module}" for module in snapshot.about.missing)
     print(f"{output}: {_WEIGHTS.value} weights of step {snapshot.step}{left_out}")

@@ -21,7 +21,8 @@ from mixcon3d_jax.exchange.weight_groups import EMA, ENCODER, group_shapes
 from mixcon3d_jax.exchange.weights_file import SAFETENSORS, read_weights
 from mixcon3d_jax.models.variables import model_structure, parameter_count
 from mixcon3d_jax.sharding import use_virtual_cpu_devices
-from mixcon3d_jax.training.checkpoint import Checkpoints
+from mixcon3d_jax.training.best import BEST_FOLDER
+from mixcon3d_jax.training.checkpoint import CHECKPOINTS_FOLDER, Checkpoints
 from mixcon3d_jax.training.run_config import model_config
 from mixcon3d_jax.training.workdir import CONFIG_FILE, read_config
 
@@ -50,9 +51,10 @@ def describe(path: Path) -> str:
         return _table(f"{path}, a file of weights", _file_rows(path))
     if (path / CONFIG_FILE).is_file():
         return _describe_run(path, None)
-    workdir = path.absolute().parent.parent
-    if path.name.isdigit() and path.is_dir() and (workdir / CONFIG_FILE).is_file():
-        return _describe_run(workdir, int(path.name))
+    folder = path.absolute().parent
+    is_checkpoint = path.name.isdigit() and folder.name in (CHECKPOINTS_FOLDER, BEST_FOLDER)
+    if is_checkpoint and path.is_dir() and (folder.parent / CONFIG_FILE).is_file():
+        return _describe_run(folder.parent, int(path.name), folder.name)
     folders = [path, *sorted(path.iterdir())] if path.is_dir() else []
     tables = [
         _table(f"{folder}, a data set", _dataset_rows(folder))
@@ -67,18 +69,31 @@ def describe(path: Path) -> str:
     return "\n\n".join(tables)
 
 
-def _describe_run(workdir: Path, step: int | None) -> str:
+def _describe_run(workdir: Path, step: int | None, folder: str = CHECKPOINTS_FOLDER) -> str:
     config = read_config(workdir)
-    about, steps = About(config.to_dict(), config.clip.id), []
-    if (workdir / "checkpoints").is_dir():  # which opening would make
-        with Checkpoints(workdir, keep=1) as checkpoints:
-            steps = checkpoints.steps()
-            if steps:
-                about = About.of_meta(checkpoints.meta(step))
-    listed = ", ".join(f"{known:,}" for known in steps) or "none yet"
-    title = f"{workdir}, a workdir" if step is None else f"{workdir}, step {step:,}"
-    rows = [("checkpoints", listed), *_about_rows(about)]
-    return f"{_table(title, rows)}\n\n{_evaluations(workdir, step)}"
+    metas, rows = {}, []
+    for kept in (CHECKPOINTS_FOLDER, BEST_FOLDER):
+        steps, metas[kept] = _checkpoints(workdir, kept, step if kept == folder else None)
+        listed = ", ".join(f"{known:,}" for known in steps) or "none yet"
+        if kept == CHECKPOINTS_FOLDER:
+            rows.append((kept, listed))
+        elif steps:
+            best = metas[kept]["best"]
+            rows.append((kept, f"{listed}, by {best['figure']}: {best['value']:.1f}"))
+    about = About(config.to_dict(), config.clip.id)
+    if metas[folder]:
+        about = About.of_meta(metas[folder])
+    title = f"{workdir}, a workdir" if step is None else f"{workdir}, {folder}, step {step:,}"
+    return f"{_table(title, [*rows, *_about_rows(about)])}\n\n{_evaluations(workdir, step)}"
+
+
+def _checkpoints(workdir: Path, folder: str, step: int | None) -> tuple[list[int], dict[str, Any]]:
+    """All steps in a folder of a workdir, and what `step` (or the newest) says about itself."""
+    if not (workdir / folder).is_dir():  # opening it would make it
+        return [], {}
+    with Checkpoints(workdir, 1, folder) as checkpoints:
+        steps = checkpoints.steps()
+        return steps, checkpoints.meta(step) if steps else {}
 
 
 def _about_rows(about: About) -> Rows:

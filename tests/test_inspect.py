@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
@@ -12,8 +14,13 @@ from mixcon3d_jax.errors import InputError
 from mixcon3d_jax.evaluation.report import write_figures
 from mixcon3d_jax.exchange.own_export import write_export
 from mixcon3d_jax.exchange.pytorch_names import WeightsError
-from mixcon3d_jax.exchange.runs import make_run
+from mixcon3d_jax.exchange.runs import make_run, read_run
 from mixcon3d_jax.inspect import describe
+from mixcon3d_jax.sharding import make_mesh
+from mixcon3d_jax.training.best import BEST_FOLDER, BestCheckpoint
+from mixcon3d_jax.training.optimizer import make_optimizer
+from mixcon3d_jax.training.run_config import step_config
+from mixcon3d_jax.training.state import initial_state
 from mixcon3d_jax.training.workdir import write_config
 from tests.exchange.checkpoints import config_of, random_groups, random_snapshot
 from tests.exchange.test_runs import without
@@ -78,9 +85,29 @@ def test_what_stands_beside_a_label_stands_below_what_stands_beside_another(work
 
 def test_a_checkpoint_has_its_own_evaluations(workdir):
     text = describe(workdir / "checkpoints" / "12")
-    assert text.startswith(f"{workdir}, step 12\n")
+    assert text.startswith(f"{workdir}, checkpoints, step 12\n")
     assert "raw" in text
     assert "  4  held_out" not in text
+
+
+def test_a_best_checkpoint(tmp_path):
+    config = config_of()
+    make_run(tmp_path, random_snapshot(config))
+    (tmp_path / "best").mkdir()
+    assert "best" not in rows(describe(tmp_path))
+    steps = step_config(config, 1)
+    mesh = make_mesh(1, 1, 1, jax.devices()[:1])
+    state = initial_state(steps.model, make_optimizer(steps.optimizer), mesh, 0)
+    meta = {"config": config.to_dict(), "clip_id": "of the best"}
+    best = BestCheckpoint(tmp_path, "ema/held_out/point/top1")
+    best.offer(state.replace(step=jnp.int32(7)), FIGURES, meta)
+    found = rows(describe(tmp_path))
+    assert found["best"] == "7, by ema/held_out/point/top1: 12.3"
+    assert "generated-clip" in found["CLIP"]
+    text = describe(tmp_path / "best" / "7")
+    assert text.startswith(f"{tmp_path}, best, step 7\n")
+    assert "of the best" in rows(text)["CLIP"]
+    assert read_run(tmp_path, folder=BEST_FOLDER).step == 7
 
 
 def test_a_workdir_without_checkpoints_stays_as_it_is(tmp_path):

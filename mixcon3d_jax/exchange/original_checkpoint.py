@@ -6,7 +6,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mixcon3d_jax.exchange.model_from_shapes import HEADS, fit_model
-from mixcon3d_jax.exchange.pytorch_optimizer import optimizer_slots, read_moments
+from mixcon3d_jax.exchange.pytorch_optimizer import LEFT_OUT, optimizer_slots, read_moments
 from mixcon3d_jax.exchange.snapshot import About, Arrays, MomentPair, Snapshot
 from mixcon3d_jax.exchange.weight_groups import (
     EMA,
@@ -26,7 +26,7 @@ from mixcon3d_jax.training.run_config import model_config
 # What is lost with a module that a file lacks.
 _LOST = {
     "fusion": "fusion head: the fused modes",
-    "multi_view_proj": "layer behind the pooled views: all modes with several views",
+    "multi_view_proj": "layer behind the pooled views: all modes with views",
 }
 
 
@@ -56,29 +56,22 @@ def snapshot_of_original(file: WeightsFile, config: ConfigDict, scaling: int | N
     if not has_projections:
         raw |= _identity(model.embedding_size)
         notes.append("it has no projections: identity stands for them, CLIP's embeddings as is")
-    absent = [group for group in expected_shapes(model) if group not in groups]
+    expected = expected_shapes(model)
+    absent = [group for group in expected if group not in groups]
     missing = tuple(module for module, group in OPTIONAL_GROUPS.items() if group in absent)
+    notes += _notes_on_averages(groups)
+    for module in missing:
+        notes.append(f"it has no {_LOST[module]} mean nothing; training starts it at random")
+    notes += _notes_on_temperatures(absent)
+    untrained = [group for group in LEFT_OUT if group in expected]
+    notes.append(_note_on_moments(file.step, no_moments, untrained))
     return Snapshot(
-        about=About(
-            config=config.to_dict(),
-            clip_id=config.clip.id,
-            epoch=file.epoch,
-            missing=missing,
-        ),
+        about=About(config.to_dict(), config.clip.id, epoch=file.epoch, missing=missing),
         step=file.step,
         raw=raw,
         ema=raw | ema_arrays(groups, model),
         moments=moments,
-        notes=(
-            *notes,
-            *_notes_on_averages(groups),
-            *(
-                f"it has no {_LOST[module]} mean nothing; training starts it at random"
-                for module in missing
-            ),
-            *_notes_on_temperatures(absent),
-            _note_on_moments(file.step, no_moments),
-        ),
+        notes=tuple(notes),
     )
 
 
@@ -92,11 +85,8 @@ def _fit_share_proj(config: ConfigDict, groups: Groups, moments: dict[str, Momen
         config.model.share_proj = True
         why = "it has no image_proj"
     elif moments:
-        trained = any(np.any(array) for path in own for array in moments[path])
-        config.model.share_proj, why = (
-            not trained,
-            f"image_proj was {'' if trained else 'not '}trained",
-        )
+        config.model.share_proj = not any(np.any(array) for path in own for array in moments[path])
+        why = "image_proj was never trained" if config.model.share_proj else "it was trained"
     else:
         why = "the config says so"
     if config.model.share_proj:
@@ -127,7 +117,10 @@ def _notes_on_temperatures(absent: list[str]) -> list[str]:
     return [f"it has no {', '.join(scales)}: at their start, {INITIAL_LOGIT_SCALE:.4f}"]
 
 
-def _note_on_moments(step: int, no_moments: str | None) -> str:
+def _note_on_moments(step: int, no_moments: str | None, untrained: list[str]) -> str:
     if no_moments:
         return f"{no_moments}: training begins at step 0 with fresh moments"
-    return f"training continues at step {step}"
+    return (
+        f"training continues at step {step}; {', '.join(untrained)} have no moments, since the "
+        "original does not train them (config.optim.frozen says what is not trained here)"
+    )

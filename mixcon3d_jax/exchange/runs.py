@@ -12,7 +12,7 @@ from mixcon3d_jax.exchange.snapshot import About, Snapshot
 from mixcon3d_jax.exchange.train_state import fill_state, snapshot_of
 from mixcon3d_jax.files import WriteError
 from mixcon3d_jax.sharding import make_mesh
-from mixcon3d_jax.training.checkpoint import Checkpoints
+from mixcon3d_jax.training.checkpoint import CHECKPOINTS_FOLDER, Checkpoints
 from mixcon3d_jax.training.optimizer import make_optimizer
 from mixcon3d_jax.training.run_config import step_config
 from mixcon3d_jax.training.state import abstract_state, initial_state
@@ -23,18 +23,19 @@ class ExistsError(InputError):
     """Something is already where a command should write."""
 
 
-def read_run(workdir: Path, step: int | None = None) -> Snapshot:
+def read_run(workdir: Path, step: int | None = None, folder: str = CHECKPOINTS_FOLDER) -> Snapshot:
     """A checkpoint of a run, on one device.
 
     Args:
       workdir: of the run.
       step: default the newest.
+      folder: in which of the workdir's folders of checkpoints.
 
     Raises:
       InputError: if it is no workdir, or has no such checkpoint.
     """
     read_config(workdir)  # says what is wrong with a folder that is no workdir
-    with Checkpoints(workdir, keep=1) as checkpoints:
+    with Checkpoints(workdir, 1, folder) as checkpoints:
         about = About.of_meta(checkpoints.meta(step))
         config = step_config(ConfigDict(about.config), num_records=1)
         abstract = abstract_state(config.model, make_optimizer(config.optimizer), _one_device())
