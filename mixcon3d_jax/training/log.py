@@ -66,17 +66,19 @@ class TrainingLog:
         row["learning_rate"] = float(fetched[-1]["learning_rate"])
         if self._timed:
             self._seconds_a_step = (now - self._since) / self._timed
-        row["clouds_per_second"] = self._batch / self._seconds_a_step
+        speed = ""
+        if not math.isnan(self._seconds_a_step):
+            row["clouds_per_second"] = self._batch / self._seconds_a_step
+            left = format_seconds(self._seconds_a_step * (self._total - step))
+            speed = f"  {row['clouds_per_second']:.0f} clouds/s  {left} left"
         self._pending = []
         self.restart_clock()
-        left = self._seconds_a_step * (self._total - step)
         if self._writes:
             accuracies = " ".join(
                 f"{_short(name)} {100 * row[f'{name}_accuracy']:.0f}%" for name in TEMPERATURES
             )
             print(
-                f"step {step}/{self._total}  loss {row['loss']:.3f}  {accuracies}  "
-                f"{row['clouds_per_second']:.0f} clouds/s  {format_seconds(left)} left",
+                f"step {step}/{self._total}  loss {row['loss']:.3f}  {accuracies}{speed}",
                 flush=True,
             )
             self._write({"step": step, **row})

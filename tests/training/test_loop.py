@@ -156,3 +156,13 @@ def test_figures_over_several_seeds(data, mesh, finished):
     assert figures["ema/held_out/point/top1"] == pytest.approx(np.mean(singles))
     assert figures["ema/held_out/point/top1_std"] == pytest.approx(np.std(singles, ddof=1))
     assert figures["ema/held_out/point/count"] == 24
+
+
+def test_a_report_after_the_first_step_has_no_speed_yet(data, mesh, tmp_path, capsys):
+    config = small_config(data)
+    config.optim.epochs, config.log.every_steps = 0.5, 1
+    train(config, tmp_path, mesh, lambda state: {})
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").open()]
+    assert ["clouds_per_second" in row for row in rows] == [False, True]
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("step ")]
+    assert ["left" in line for line in lines] == [False, True]
