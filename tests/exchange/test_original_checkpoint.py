@@ -1,7 +1,11 @@
 """Checkpoints that this project did not write; tests/parity reads real files of them."""
 
+from string import ascii_letters
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mixcon3d_jax.exchange.file_contents import snapshot_of_file
 from mixcon3d_jax.exchange.pytorch_names import WeightsError, tree_from_pytorch
@@ -185,6 +189,39 @@ def test_all_wrong_names_and_shapes_are_listed_at_once():
         "weights of another shape:\n  state_dict_ema/proj.bias: (7,) where (16,) is expected"
     )
     assert str(caught.value).startswith("a.pt: ")
+
+
+GROUPS = random_groups(config_of(), 0)
+KEYS = [(group, name) for group, arrays in GROUPS.items() for name in arrays]
+some_keys = st.sets(st.sampled_from(KEYS), max_size=4)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    lost=some_keys, bent=some_keys, added=st.sets(st.text(ascii_letters, min_size=1), max_size=3)
+)
+def test_whatever_is_wrong_is_listed_and_nothing_else(lost, bent, added):
+    groups = {group: dict(arrays) for group, arrays in GROUPS.items()}
+    for group, name in lost | bent:
+        array = groups[group].pop(name)
+        if (group, name) not in lost:
+            groups[group][name] = np.zeros((*array.shape, 2), np.float32)
+    groups["text_proj"] |= {f"more.{name}": np.zeros(1, np.float32) for name in added}
+    # A group of one weight that is lost is no group any more.
+    groups = {group: arrays for group, arrays in groups.items() if arrays}
+    lost = {f"  {group}/{name}" for group, name in lost if group in groups}
+    bent = {f"  {group}/{name}: " for group, name in bent if group in groups} - {
+        f"{line}: " for line in lost
+    }
+    try:
+        read(groups)
+    except WeightsError as error:
+        lines = [line for line in str(error).split("\n") if line.startswith("  ")]
+    else:
+        lines = []
+    found = {line.split(": ")[0] + ": " if ": " in line else line for line in lines}
+    assert len(lines) == len(lost | bent) + len(added)
+    assert lost | bent <= found
 
 
 def test_both_kinds_of_names_at_once_are_refused():

@@ -6,10 +6,13 @@ import os
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from ml_collections import ConfigDict
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
+from mixcon3d_jax.errors import InputError
 from mixcon3d_jax.exchange.file_contents import snapshot_of_file
 from mixcon3d_jax.exchange.own_export import write_export
 from mixcon3d_jax.exchange.pytorch_names import WeightsError, tree_to_pytorch
@@ -142,3 +145,21 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(WriteError, match=r"a\.safetensors can't be written"):
         write_export(tmp_path / "file" / "a.safetensors", random_snapshot(config_of()), "raw")
+
+
+@settings(max_examples=40, deadline=None)
+@given(start=st.integers(0, 3000), noise=st.binary(min_size=1, max_size=40))
+def test_noise_in_a_file_is_an_input_error_or_other_numbers(start, noise, tmp_path_factory):
+    folder = tmp_path_factory.getbasetemp()
+    whole = folder / "whole.safetensors"
+    if not whole.exists():
+        write_export(whole, random_snapshot(config_of()), "raw")
+    content = bytearray(whole.read_bytes())
+    content[start : start + len(noise)] = noise
+    (folder / "noise.safetensors").write_bytes(content)
+    said = "noise.safetensors"
+    try:
+        snapshot_of_file(read_weights(folder / said), config_of(), None)
+    except InputError as error:
+        said = str(error)
+    assert "noise.safetensors" in said

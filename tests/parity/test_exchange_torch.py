@@ -32,7 +32,7 @@ from mixcon3d_jax.exchange.pytorch_names import (  # noqa: E402
     to_pytorch,
     tree_from_pytorch,
 )
-from mixcon3d_jax.exchange.runs import make_run, read_run  # noqa: E402
+from mixcon3d_jax.exchange.runs import read_run  # noqa: E402
 from mixcon3d_jax.exchange.snapshot import About  # noqa: E402
 from mixcon3d_jax.exchange.train_state import fill_state, snapshot_of  # noqa: E402
 from mixcon3d_jax.exchange.weights_file import read_weights  # noqa: E402
@@ -44,10 +44,10 @@ from mixcon3d_jax.models.variables import (  # noqa: E402
     split_module,
     unflatten_like,
 )
-from mixcon3d_jax.sharding import batch_sharding, make_mesh, state_shardings  # noqa: E402
+from mixcon3d_jax.sharding import batch_sharding, make_mesh  # noqa: E402
 from mixcon3d_jax.training.optimizer import OptimizerConfig, make_optimizer  # noqa: E402
 from mixcon3d_jax.training.run_config import model_config  # noqa: E402
-from mixcon3d_jax.training.state import new_state  # noqa: E402
+from mixcon3d_jax.training.state import abstract_state, new_state  # noqa: E402
 from mixcon3d_jax.training.step import StepConfig, compile_train_step  # noqa: E402
 from tests.generated import small_config  # noqa: E402
 from tests.parity.make_reference import random_batches, random_model, torch_batch  # noqa: E402
@@ -86,15 +86,22 @@ def jax_batch(batches, step):
     }
 
 
+@functools.cache
+def compiled_step(model):
+    mesh = make_mesh(1, 1, 1, jax.devices()[:1])
+    abstract = abstract_state(model, make_optimizer(OPTIMIZER), mesh)
+    config = StepConfig(model, OPTIMIZER, losses.Weights(), 0.8, None, seed=0)
+    places = jax.tree.map(lambda leaf: leaf.sharding, abstract), batch_sharding(mesh)
+    return compile_train_step(config, mesh, abstract), *places
+
+
 def trained_here(state, model, batches, steps):
     """The state after further steps."""
-    mesh = make_mesh(1, 1, 1, jax.devices()[:1])
+    step, state_places, batch_places = compiled_step(model)
     # A copy: a step takes its memory back.
-    state = jax.device_put(jax.tree.map(jnp.copy, state), state_shardings(state, mesh))
-    config = StepConfig(model, OPTIMIZER, losses.Weights(), 0.8, None, seed=0)
-    step = compile_train_step(config, mesh, state)
+    state = jax.device_put(jax.tree.map(jnp.copy, state), state_places)
     for index in steps:
-        state, _ = step(state, jax.device_put(jax_batch(batches, index), batch_sharding(mesh)))
+        state, _ = step(state, jax.device_put(jax_batch(batches, index), batch_places))
     return state
 
 
@@ -240,11 +247,9 @@ def test_an_export_comes_back_bit_for_bit(run, weights, tmp_path):
     file = read_weights(tmp_path / "a.pt")
     read = snapshot_of_file(file, ConfigDict(file.about.config), None)
     assert (read.about, read.step) == (expected.about, 2)
-    make_run(tmp_path / "run", read)
-    for back in (read, read_run(tmp_path / "run")):
-        same_arrays(back.raw, expected.raw)
-        same_arrays(back.ema, expected.ema)
-        same_arrays(back.moments, expected.moments)
+    same_arrays(read.raw, expected.raw)
+    same_arrays(read.ema, expected.ema)
+    same_arrays(read.moments, expected.moments)
     assert any((expected.raw[path] != expected.ema[path]).any() for path in expected.raw)
 
 
@@ -346,7 +351,7 @@ def test_scaling_3_gives_the_same_embeddings(tmp_path):
     assert "scaling 3" in done.stdout
     found = read_run(tmp_path / "w")
 
-    batches = random_batches(model.config, 1, rows=2, points=1500, views=2, seed=4)
+    batches = random_batches(model.config, 1, rows=2, points=500, views=2, seed=4)
     batch = torch_batch(batches, 0)
     structure, params, stats = model_structure(model.config)
     for arrays, mirror in ((found.raw, model), (found.ema, average)):
@@ -461,7 +466,7 @@ def test_a_truncated_file_is_named(untrained, kept, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", [b"hello", b"PK\x03\x04", b'{"state_dict": {}}', pickle.dumps({"a": 1}, 4)]
+    "content", [b"hello", b"PK\x03\x04", b'{"state_dict": {}}', pickle.dumps({"a": 1}, 2)]
 )
 def test_other_files_are_named(content, tmp_path):
     (tmp_path / "a.pt").write_bytes(content)
