@@ -27,8 +27,8 @@ def compiled_step(dtype):
     points = (BATCH, config.data.num_points, 3)
     size = config.clip.embedding_size
     shapes = {
-        "points": (points, "float32"),
-        "colors": (points, "float32"),
+        "points": (points, "uint16"),
+        "colors": (points, "uint8"),
         "view_embeddings": ((BATCH, config.data.num_views, size), "float32"),
         "text_embedding": ((BATCH, size), "float32"),
         "has_text": ((BATCH,), "bool"),
