@@ -16,6 +16,7 @@ from mixcon3d_jax.errors import InputError, exit_on_input_error
 if TYPE_CHECKING:
     from data_prep.openshape.convert import Job
     from data_prep.openshape.plan import Plan
+    from data_prep.openshape.units import Unit
 
 CLIP_ID = "laion/CLIP-ViT-bigG-14-laion2B-39B-b160k"
 EMBEDDING_SIZE = 1280
@@ -69,16 +70,11 @@ def _parser() -> argparse.ArgumentParser:
         default=1024,
         help="shapes of a shard (default: %(default)s)",
     )
-    add(
-        "--clip-id",
-        default=CLIP_ID,
-        help="the CLIP that the embeddings come from (default: %(default)s)",
-    )
+    add("--clip-id", help=f"the CLIP that the embeddings come from (default: {CLIP_ID})")
     add(
         "--embedding-size",
         type=whole_number(1),
-        default=EMBEDDING_SIZE,
-        help="entries of its embeddings (default: %(default)s)",
+        help="entries of its embeddings (default: what most of the first shapes have)",
     )
     add(
         "--max-failures",
@@ -105,31 +101,53 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _plans(args: argparse.Namespace) -> list["Plan"]:
-    """One for every data set; says what is left out."""
+    """One for every data set."""
     from data_prep.openshape.plan import Options, Plan
 
     source, output = _absolute(args.source), _absolute(args.output)
+    found = _find(source, args)
+    units = [unit for units in found.values() for unit in units]
+    options = Options(args.clip_id or CLIP_ID, _embedding_size(args, units), args.shard_size)
+    return [Plan.of(source, output, dataset, found[dataset], options) for dataset in found]
+
+
+def _find(source: epath.Path, args: argparse.Namespace) -> dict[str, list["Unit"]]:
+    """The units of every data set that is there; says what is left out."""
+    from data_prep.openshape.units import find_units
+
     if not source.is_dir():
         raise InputError(f"--source={args.source} is no folder")
-    options = Options(args.clip_id, args.embedding_size, args.shard_size, args.limit)
-    plans = []
+    found = {}
     for dataset in args.datasets or FOLDERS:
-        plan = Plan.of(source, output, dataset, options)
-        if plan.units:
-            plans.append(plan)
+        units = find_units(source, dataset, args.shard_size, "", args.limit)
+        for note in units.notes:
+            print(f"note: {note}", file=sys.stderr)
+        if units.units:
+            found[dataset] = units.units
         elif args.datasets:
             raise InputError(
                 f"{source} holds nothing of {dataset}: neither {dataset}.tar.gz nor files in "
                 f"{dataset}/"
             )
-    if not plans:
+    if not found:
         raise InputError(
             f"{source} holds nothing of {', '.join(FOLDERS)}; get the data with `python -m "
             "data_prep.download`"
         )
-    for note in (note for plan in plans for note in plan.notes):
-        print(f"note: {note}", file=sys.stderr)
-    return plans
+    return found
+
+
+def _embedding_size(args: argparse.Namespace, units: Sequence["Unit"]) -> int:
+    from data_prep.openshape.sizes import usual_embedding_size
+
+    size = args.embedding_size or usual_embedding_size(units) or EMBEDDING_SIZE
+    if size != EMBEDDING_SIZE and not args.clip_id:
+        print(
+            f"note: the embeddings have {size} entries, while those of {CLIP_ID} have "
+            f"{EMBEDDING_SIZE}; if they come from another CLIP, name it with --clip-id",
+            file=sys.stderr,
+        )
+    return size
 
 
 def _absolute(folder: str) -> epath.Path:

@@ -80,7 +80,7 @@ def flags_path(source: epath.Path, folder: epath.Path) -> epath.Path:
     if not path.exists():
         raise InputError(
             f"{path} is missing, which says which texts of Objaverse are fit; get it with `python "
-            "-m data_prep.download --only=meta_data`"
+            "-m data_prep.download --only=meta_data`, which unpacks meta_data.zip"
         )
     return folder / f"gpt4_flags-{hashlib.sha256(path.read_bytes()).hexdigest()[:16]}.npz"
 

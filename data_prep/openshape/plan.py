@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from etils import epath
@@ -12,7 +12,7 @@ from data_prep.openshape.finished import Finished
 from data_prep.openshape.folders import FOLDERS
 from data_prep.openshape.gpt4_flags import flags_path, store_flags
 from data_prep.openshape.storage import is_remote
-from data_prep.openshape.units import Unit, find_units, has_dataset
+from data_prep.openshape.units import Unit
 from data_prep.storage import check_writable
 from mixcon3d_jax.data.schema import SCHEMA_VERSION
 from mixcon3d_jax.data.writer import UNFINISHED
@@ -29,13 +29,11 @@ class Options:
       clip_id: the CLIP that the embeddings come from.
       embedding_size: D.
       shard_size: shapes a shard is made of.
-      limit: how many shapes of each data set are taken; None for all.
     """
 
     clip_id: str
     embedding_size: int
     shard_size: int
-    limit: int | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +47,6 @@ class Plan:
       options: what else it depends on.
       flags: the file with the gpt4 flags; "" for none.
       units: in the order of their records.
-      notes: words about what was left out.
     """
 
     dataset: str
@@ -58,26 +55,28 @@ class Plan:
     options: Options
     flags: str
     units: tuple[Unit, ...]
-    notes: tuple[str, ...]
 
     @classmethod
-    def of(cls, source: epath.Path, output: epath.Path, dataset: str, options: Options) -> "Plan":
-        """Finds the units of a data set.
+    def of(
+        cls,
+        source: epath.Path,
+        output: epath.Path,
+        dataset: str,
+        units: Sequence[Unit],
+        options: Options,
+    ) -> "Plan":
+        """The plan for units that were found in `source`.
 
         Raises:
-          InputError: when the meta data that it needs are missing.
+          InputError: when the meta data that the data set needs are missing.
         """
         directory, flags = output / FOLDERS[dataset], ""
-        if dataset == _FLAGGED and has_dataset(source, dataset):
+        if dataset == _FLAGGED:
             flags = str(flags_path(source, directory / UNFINISHED))
         made_with = [SCHEMA_VERSION, options.shard_size, options.embedding_size]
-        made_with.append(flags.rpartition("/")[2])
-        found = find_units(
-            source, dataset, options.shard_size, json.dumps(made_with), options.limit
-        )
-        return cls(
-            dataset, source, directory, options, flags, tuple(found.units), tuple(found.notes)
-        )
+        facts = json.dumps([*made_with, flags.rpartition("/")[2]])
+        remade = tuple(unit.made_with(facts) for unit in units)
+        return cls(dataset, source, directory, options, flags, remade)
 
     def prepare(self) -> None:
         """Puts what worker processes need where they find it.

@@ -40,6 +40,10 @@ class Unit:
     num_bytes: int
     fingerprint: str
 
+    def made_with(self, facts: str) -> "Unit":
+        """The same, with a fingerprint that changes with `facts`, too."""
+        return dataclasses.replace(self, fingerprint=_fingerprint([self.fingerprint, facts]))
+
     def label(self, member: Member) -> str:
         """How messages call a member."""
         return f"{self.path}{'/' if self.files is not None else ':'}{member.name}"
@@ -90,11 +94,6 @@ class FoundUnits:
 
     units: list[Unit]
     notes: list[str]
-
-
-def has_dataset(source: epath.Path, dataset: str) -> bool:
-    """Whether there is anything of a data set."""
-    return (source / f"{dataset}{_ARCHIVE}").exists() or (source / dataset).is_dir()
 
 
 def find_units(

@@ -23,7 +23,6 @@ def convert(source: Path, output: Path, *flags: str, workers: int = 1) -> int:
             f"--source={source}",
             f"--output={output}",
             f"--workers={workers}",
-            f"--embedding-size={EMBEDDING_SIZE}",
             "--shard-size=3",
             *flags,
         ]

@@ -199,7 +199,7 @@ def test_a_full_disk_keeps_what_is_finished(tmp_path):
     large = [(f"q{i}.npy", npy_bytes(make_shape("ABO", 10 + i, 20_000, 8))) for i in range(3)]
     write_files(source / "ABO", [*files[:3], *large])
     command = [sys.executable, "-m", "data_prep.openshape", f"--source={source}"]
-    flags = [f"--output={out}", "--workers=1", "--embedding-size=8", "--shard-size=3"]
+    flags = [f"--output={out}", "--workers=1", "--shard-size=3"]
 
     def limit():
         resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY))

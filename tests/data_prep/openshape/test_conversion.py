@@ -26,7 +26,13 @@ from tests.data_prep.openshape.folders import (
     write_flags,
     write_tar_gz,
 )
-from tests.openshape_files import Layout, make_openshape_folder, make_shape, shape_id
+from tests.openshape_files import (
+    Layout,
+    make_openshape_folder,
+    make_shape,
+    npy_bytes,
+    shape_id,
+)
 
 FOLDERS = ("objaverse", "shapenet", "abo", "three_d_future")
 SMALL = Layout({"Objaverse": 12, "ShapeNet": 7, "ABO": 4, "3D-FUTURE": 10}, 20, 8)
@@ -238,7 +244,10 @@ def test_chosen_data_sets_only(tmp_path):
 
 @pytest.fixture
 def stuck(tmp_path):
-    """A source whose fifth file keeps its reader waiting; its place can be taken by a real one."""
+    """A source whose fifth file keeps its reader waiting; a real one can take its place.
+
+    (`--embedding-size` keeps the command itself from reading it.)
+    """
     files = shape_files("ABO", 8)
     write_files(tmp_path / "source/ABO", files)
     fifth = tmp_path / "source/ABO" / files[4][0]
@@ -291,7 +300,7 @@ def test_a_killed_worker_is_named(tmp_path, stuck, capsys):
     killer = threading.Thread(target=kill_workers)
     killer.start()
     with pytest.raises(SystemExit) as exited:
-        convert(source, out, workers=2)
+        convert(source, out, "--embedding-size=8", workers=2)
     killer.join()
     assert exited.value.code == 2
     assert "a worker process died, most likely for lack of memory" in capsys.readouterr().err
@@ -307,3 +316,20 @@ def test_conversion_says_what_each_shard_is_made_of(tmp_path):
     spans = [(shard["first"], shard["last"]) for unit in made["units"] for shard in unit["files"]]
     assert [unit["name"] for unit in made["units"]] == ["files-0000000", "files-0000003"]
     assert spans == [(0, 3), (0, 1)]
+
+
+def test_the_size_of_the_embeddings_is_what_most_of_the_first_shapes_have(tmp_path, capsys):
+    files = shape_files("ABO", 6)
+    files[0] = (files[0][0], npy_bytes(make_shape("ABO", 0, 20, 7)))
+    files[1] = (files[1][0], b"bad")
+    write_tar_gz(tmp_path / "source/ABO.tar.gz", files)
+    assert convert(tmp_path / "source", tmp_path / "out", "--max-failures=2") == 0
+    assert read_card(tmp_path / "out/abo").embedding_size == 8
+    assert ids(tmp_path / "out/abo") == expected_ids("ABO", 2, 3, 4, 5)
+    message = capsys.readouterr().err
+    assert "note: the embeddings have 8 entries, while those of laion/CLIP" in message
+    assert "p/000.npy, field 'image_feat': has shape (12, 7), but embeddings have 8" in message
+    flags = ("--embedding-size=7", "--clip-id=seven", "--max-failures=5")
+    assert convert(tmp_path / "source", tmp_path / "out", *flags) == 0
+    assert ids(tmp_path / "out/abo") == expected_ids("ABO", 0)
+    assert "note: the embeddings" not in capsys.readouterr().err
