@@ -121,7 +121,8 @@ def find_units(
             elif is_shape_file(name):
                 files.append(f"{dataset}/{name}")
     archives.sort()
-    kept = sorted(name for name in files if not _unpacked_beside(name, archives))
+    unpacked = tuple(archive.removesuffix(_ARCHIVE) + "/" for archive in archives)
+    kept = sorted(name for name in files if not name.startswith(unpacked))
     notes = []
     if len(kept) < len(files):
         notes.append(
@@ -134,11 +135,6 @@ def find_units(
             _files_unit(source, dataset, kept[start : start + shard_size], start, made_with)
         )
     return FoundUnits(units if limit is None else list(_limited(units, limit)), notes)
-
-
-def _unpacked_beside(name: str, archives: Sequence[str]) -> bool:
-    folders = [archive.removesuffix(_ARCHIVE) + "/" for archive in archives]
-    return name.startswith(tuple(folders))
 
 
 def _archive_unit(source: epath.Path, dataset: str, name: str, made_with: str) -> Unit:
