@@ -135,16 +135,7 @@ def test_an_interrupted_run_continues_with_the_first_unfinished_shard(
     """Shards are written in this order: ShapeNet 0-2 and 3-4, ABO 0-2, 3-5 and 6-7."""
     write_tar_gz(tmp_path / "source/ABO.tar.gz", shape_files("ABO", 8))
     write_files(tmp_path / "source/ShapeNet", shape_files("ShapeNet", 5))
-    written = []
-
-    def write_shard(*args):
-        written.append(1)
-        if len(written) == failing:
-            raise WriteError("the disk is full")
-        return original(*args)
-
-    original = convert_module.write_shard
-    monkeypatch.setattr(convert_module, "write_shard", write_shard)
+    _fill_disk_at(failing, monkeypatch)
     with pytest.raises(SystemExit) as exited:
         convert(tmp_path / "source", tmp_path / "out")
     assert exited.value.code == 2
@@ -158,6 +149,34 @@ def test_an_interrupted_run_continues_with_the_first_unfinished_shard(
     write_tar_gz(tmp_path / "other/ABO.tar.gz", shape_files("ABO", 8))
     convert(tmp_path / "other", tmp_path / "out2")
     assert content(tmp_path / "out/abo") == content(tmp_path / "out2/abo")
+
+
+def test_a_source_that_changed_after_an_interruption_is_converted_anew(tmp_path, monkeypatch):
+    source, out = tmp_path / "source", tmp_path / "out"
+    write_tar_gz(source / "ABO.tar.gz", shape_files("ABO", 8))
+    write_files(source / "ShapeNet", shape_files("ShapeNet", 3))
+    _fill_disk_at(4, monkeypatch)
+    with pytest.raises(SystemExit):
+        convert(source, out)
+    write_tar_gz(source / "ABO.tar.gz", shape_files("ABO", 8, start=20))
+    write_files(source / "ShapeNet", [("p/001.npy", shape_files("ShapeNet", 1, start=30)[0][1])])
+    assert convert(source, out) == 0
+    assert ids(out / "abo") == expected_ids("ABO", *range(20, 28))
+    assert ids(out / "shapenet") == expected_ids("ShapeNet", 0, 30, 2)
+
+
+def _fill_disk_at(number: int, monkeypatch) -> None:
+    """The shard of that number, counted from 1, can't be written."""
+    written = []
+
+    def write_shard(*args):
+        written.append(1)
+        if len(written) == number:
+            raise WriteError("the disk is full")
+        return original(*args)
+
+    original = convert_module.write_shard
+    monkeypatch.setattr(convert_module, "write_shard", write_shard)
 
 
 def test_only_what_changed_is_converted_again(tmp_path, read_files):
