@@ -41,6 +41,7 @@ setup(
     extras_require={
         "prep": PREP,
         "beam": ["apache-beam>=2.77"],
+        "gcs": ["etils[epath-gcs]>=1.9"],
         "torch": ["torch>=2.13"],
         "tpu": ["jax[tpu]>=0.10.2"],
         "dev": [

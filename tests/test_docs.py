@@ -122,6 +122,13 @@ def test_what_is_wrong_is_found(tmp_path):
         "python -m data_prep.assets",
         "python -m mixcon3d_jax.train",
         "python -m mixcon3d_jax.evaluate",
+        "python -m mixcon3d_jax.export",
+        "python -m mixcon3d_jax.import_torch",
+        "python -m mixcon3d_jax.inspect",
+        "python -m data_prep.download",
+        "python -m data_prep.openshape",
+        "python -m data_prep.splits",
+        "python -m data_prep.benchmarks",
     ],
 )
 def test_the_readme_shows_every_command_of_a_user(command):
