@@ -74,18 +74,27 @@ def convert(job: Job, advance: Callable[[int], None] = lambda _: None) -> None:
     finished = Finished(epath.Path(job.folder))
     with contextlib.closing(job.unit.members()) as members:
         shapes = _Shapes(members, job.unit, advance)
-        index = 0
-        while not shapes.ended:
+        for index in itertools.count():
             shard = finished.shard(job.unit, index)
-            if shard is None or shard.retry:
-                _convert_shard(job, shapes, finished, index)
+            if shard is not None and _is_settled(shard, shapes.count, job.shard_size):
+                shapes.pass_over(shard)
+            elif shapes.ended:
+                break
             else:
-                _pass_over(shapes, job.shard_size)
-            index += 1
+                _convert_shard(job, shapes, finished, index)
     # The end was met in an empty shard if the last one was full.
     shards = -(-shapes.count // job.shard_size)
     done = FinishedUnit(job.unit.fingerprint, shards, shapes.count, shapes.broken)
     finished.add_unit(job.unit, done)
+
+
+def _is_settled(shard: FinishedShard, first: int, shard_size: int) -> bool:
+    """Whether a shard stays as it is.
+
+    A shorter one does not: it was the last, and where it ends may have been the point where the
+    archive broke off.
+    """
+    return (shard.first, shard.last) == (first, first + shard_size) and not shard.retry
 
 
 class _Shapes:
@@ -121,6 +130,15 @@ class _Shapes:
             if self.ended:
                 return
 
+    def pass_over(self, shard: FinishedShard) -> None:
+        """Goes on behind a finished shard.
+
+        It holds what it holds, also if the archive, this time, breaks off before its end.
+        """
+        for _ in self.take(shard.last - self.count):
+            pass
+        self.count = shard.last
+
     def break_off(self, error: ArchiveError) -> None:
         """Nothing more can be read."""
         self.ended = True
@@ -129,11 +147,6 @@ class _Shapes:
     def drop_last(self) -> None:
         """The member taken last was only the beginning of one."""
         self.count -= 1
-
-
-def _pass_over(shapes: _Shapes, count: int) -> None:
-    for _ in shapes.take(count):
-        pass
 
 
 def _convert_shard(job: Job, shapes: _Shapes, finished: Finished, index: int) -> None:

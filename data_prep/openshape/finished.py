@@ -114,11 +114,20 @@ class Finished:
         return found if whole else None
 
     def unit(self, unit: Unit) -> FinishedUnit | None:
-        """What is known about a unit; None unless it and its shards are finished and unchanged."""
+        """What is known about a unit; None unless it is finished and unchanged.
+
+        That is, all of its shards are, and they join up to its shapes.
+        """
         found = self._read(f"{unit.name}.json", FinishedUnit)
         if found is None or found.fingerprint != unit.fingerprint:
             return None
-        return found if all(self.shard(unit, index) for index in range(found.shards)) else None
+        end = 0
+        for index in range(found.shards):
+            shard = self.shard(unit, index)
+            if shard is None or shard.first != end:
+                return None
+            end = shard.last
+        return found if end == found.shapes else None
 
     def add_shard(self, unit: Unit, index: int, shard: FinishedShard) -> None:
         """Remembers a shard whose file is in its place."""
