@@ -107,7 +107,8 @@ def _plans(args: argparse.Namespace) -> list["Plan"]:
     source, output = _absolute(args.source), _absolute(args.output)
     found = _find(source, args)
     units = [unit for units in found.values() for unit in units]
-    options = Options(args.clip_id or CLIP_ID, _embedding_size(args, units), args.shard_size)
+    size = _embedding_size(args, units)
+    options = Options(args.clip_id or CLIP_ID, size, args.shard_size, args.limit)
     return [Plan.of(source, output, dataset, found[dataset], options) for dataset in found]
 
 

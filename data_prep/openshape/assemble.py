@@ -3,7 +3,7 @@
 import collections
 import dataclasses
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from etils import epath
 
@@ -16,26 +16,29 @@ from data_prep.openshape.units import Unit
 from mixcon3d_jax.data.schema import DatasetCard
 from mixcon3d_jax.data.shards import WrittenShard
 from mixcon3d_jax.data.writer import finish_dataset
-from mixcon3d_jax.errors import InputError
 
 SPLIT = "train"
 # What the data set was made of; a later run compares it with the source.  It is no part of the data
 # set, which is the same whenever and wherever it was made.
 CONVERSION_FILE = "conversion.json"
-_NAMED_DUPLICATES = 5
-
-
-class DuplicateError(InputError):
-    """Several shapes of a data set have the same id."""
 
 
 @dataclasses.dataclass(frozen=True)
 class DoneUnit:
-    """A unit and what came of it."""
+    """A unit and what came of it.
+
+    Attributes:
+      unit: the archive or the run of files.
+      done: what is known of it as a whole.
+      shards: its shards.
+      rewritten: index of a shard -> where it lies, for those that lost shapes to others of the same
+        id.
+    """
 
     unit: Unit
     done: FinishedUnit
     shards: tuple[FinishedShard, ...]
+    rewritten: Mapping[int, epath.Path] = dataclasses.field(default_factory=dict)
 
     @property
     def records(self) -> int:
@@ -77,10 +80,8 @@ def assemble(plan: Plan, done: Sequence[DoneUnit]) -> DatasetCard:
     """Writes the data set; its shards are moved to their place.
 
     Raises:
-      DuplicateError: when several shapes have the same id.
       WriteError: when it can't be written; what is finished stays.
     """
-    _check_ids(plan, done)
     shards = [
         WrittenShard(path, shard.ids, ("",) * len(shard.ids), shard.num_bytes, shard.sha256)
         for path, shard in _files(plan.finished, done)
@@ -104,33 +105,12 @@ def assemble(plan: Plan, done: Sequence[DoneUnit]) -> DatasetCard:
     return card
 
 
-def _check_ids(plan: Plan, done: Sequence[DoneUnit]) -> None:
-    counts = collections.Counter(
-        record_id for found in done for shard in found.shards for record_id in shard.ids
-    )
-    repeated = {record_id for record_id, count in counts.items() if count > 1}
-    if not repeated:
-        return
-    places: dict[str, list[str]] = {}
-    for found in done:
-        for record_id in (i for shard in found.shards for i in shard.ids if i in repeated):
-            places.setdefault(record_id, []).append(found.unit.where(record_id))
-    examples = [
-        f"{record_id!r} in {' and '.join(units)}"
-        for record_id, units in list(places.items())[:_NAMED_DUPLICATES]
-    ]
-    raise DuplicateError(
-        f"{plan.dataset}: {len(repeated)} ids stand for more than one shape ({'; '.join(examples)})"
-        "; remove what lies there twice and run the same command again: the rest is kept"
-    )
-
-
 def _files(
     finished: Finished, done: Sequence[DoneUnit]
 ) -> Iterator[tuple[epath.Path, FinishedShard]]:
     for found in done:
         for index, shard in enumerate(found.shards):
-            path = finished.shard_path(found.unit, index)
+            path = found.rewritten.get(index) or finished.shard_path(found.unit, index)
             if not shard.ids:
                 continue
             if size_and_time(path)[0] != shard.num_bytes:
@@ -152,5 +132,6 @@ def _conversion(plan: Plan, done: Sequence[DoneUnit]) -> bytes:
     for found in done:
         shards = [dataclasses.asdict(shard) | {"ids": len(shard.ids)} for shard in found.shards]
         units.append({"name": found.unit.name, **dataclasses.asdict(found.done), "files": shards})
-    content = {"clip_id": plan.options.clip_id, "units": units}
+    options = plan.options
+    content = {"clip_id": options.clip_id, "limit": options.limit, "units": units}
     return (json.dumps(content, indent=1) + "\n").encode()

@@ -3,9 +3,12 @@
 import sys
 from collections.abc import Callable, Sequence
 
-from data_prep.openshape.assemble import SPLIT, DoneUnit, DuplicateError, assemble, collect
+from data_prep.openshape.assemble import SPLIT, DoneUnit, assemble, collect
 from data_prep.openshape.convert import Job
+from data_prep.openshape.duplicates import without_duplicates
 from data_prep.openshape.earlier import Earlier
+from data_prep.openshape.kept import check_kept, with_kept, without_superseded
+from data_prep.openshape.moved import bring_back
 from data_prep.openshape.plan import Plan
 from data_prep.openshape.report import num_failures, print_report, write_report
 
@@ -24,12 +27,15 @@ def run(plans: Sequence[Plan], execute: Callable[[Sequence[Job]], None], max_fai
     Raises:
       InputError: when the conversion can't go on.  What is finished stays.
     """
+    plans = [with_kept(plan) for plan in plans]
     earlier = {plan.dataset: Earlier(plan) for plan in plans}
     jobs: list[Job] = []
     for plan in plans:
         if not earlier[plan.dataset].is_current():
             plan.prepare()
+            bring_back(plan)
             earlier[plan.dataset].take_over()
+            check_kept(plan)
             jobs += plan.jobs()
     if jobs:
         execute(jobs)
@@ -40,7 +46,7 @@ def run(plans: Sequence[Plan], execute: Callable[[Sequence[Job]], None], max_fai
             plan.finished.folder.rmtree(missing_ok=True)  # an earlier run was ended right there
             failed += _report(plan, earlier[plan.dataset].done())
         else:
-            done = collect(plan)
+            done = without_duplicates(plan, without_superseded(plan, collect(plan)))
             failed += _report(plan, done)
             missing |= not _make(plan, done)
     return 2 if missing else _exit_status(failed, max_failures)
@@ -58,11 +64,7 @@ def _make(plan: Plan, done: Sequence[DoneUnit]) -> bool:
     if not any(found.records for found in done):
         print(f"error: {plan.dataset}: no shape could be converted: no data set", file=sys.stderr)
         return False
-    try:
-        card = assemble(plan, done)
-    except DuplicateError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return False
+    card = assemble(plan, done)
     print(f"{plan.dataset}: {card.splits[SPLIT]} records in {plan.directory}")
     return True
 

@@ -14,7 +14,7 @@ from data_prep.openshape.finished import FinishedShard, FinishedUnit, from_json
 from data_prep.openshape.folders import FOLDERS
 from data_prep.openshape.plan import Plan
 from data_prep.openshape.storage import is_remote, size_and_time
-from mixcon3d_jax.data.writer import CARD_FILE, CHECKSUMS_FILE, ids_file
+from mixcon3d_jax.data.writer import CARD_FILE, CHECKSUMS_FILE, ids_file, shard_file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Earlier:
             for shard in unit.pop("files"):
                 shard["ids"] = [next(ids) for _ in range(shard["ids"])]
                 shards.append(from_json(FinishedShard, shard))
-                file = f"{name}-{SPLIT}.array_record-{position:05d}-of-{number:05d}"
+                file = shard_file(name, SPLIT, position, number)
                 files.append(file if shard["ids"] else "")
                 position += bool(shard["ids"])
             unit_name = unit.pop("name")
@@ -73,7 +73,10 @@ class Earlier:
         units = {name: unit.done.fingerprint for name, unit in self._units.items()}
         planned = {unit.name: unit.fingerprint for unit in self._plan.units}
         retry = any(
-            part.retry for unit in self._units.values() for part in (unit.done, *unit.shards)
+            part.retry
+            for name, unit in self._units.items()
+            if name not in self._plan.kept
+            for part in (unit.done, *unit.shards)
         )
         same = list(units.items()) == list(planned.items())
         return bool(units) and same and not retry and self._clip_id == self._plan.options.clip_id
@@ -90,9 +93,11 @@ class Earlier:
             found = self._units.get(unit.name)
             if found is None or found.done.fingerprint != unit.fingerprint or finished.unit(unit):
                 continue
+            if unit.name not in self._plan.kept and any(s.duplicates for s in found.shards):
+                continue  # the shapes that had the same ids may be gone
             for index, (shard, file) in enumerate(zip(found.shards, found.files, strict=True)):
                 if file:
-                    _link(self._plan.directory / file, finished.shard_path(unit, index))
+                    link(self._plan.directory / file, finished.shard_path(unit, index))
                 finished.add_shard(unit, index, shard)
             finished.add_unit(unit, found.done)
 
@@ -103,7 +108,7 @@ def _checksums(units: Iterable[_Unit]) -> dict[str, str]:
     return {file: shard.sha256 for file, shard in pairs if file}
 
 
-def _link(existing: epath.Path, new: epath.Path) -> None:
+def link(existing: epath.Path, new: epath.Path) -> None:
     """Makes a file known by a second name; a copy where that can't be."""
     new.parent.mkdir(parents=True, exist_ok=True)
     if not is_remote(existing):

@@ -26,12 +26,14 @@ class Failure:
       reason: a sentence for the user.
       retry: whether the next run may have more luck, though the file is the same (it could not be
         read).
+      duplicate: whether an earlier shape has the same id.
     """
 
     file: str
     position: int | None
     reason: str
     retry: bool = False
+    duplicate: bool = False
 
     @classmethod
     def of(cls, file: str, position: int | None, error: InputError) -> "Failure":
@@ -69,6 +71,11 @@ class FinishedShard:
     def retry(self) -> bool:
         """Whether a new run may have more luck."""
         return any(failure.retry for failure in self.failures)
+
+    @property
+    def duplicates(self) -> bool:
+        """Whether shapes were left out because of shapes elsewhere."""
+        return any(failure.duplicate for failure in self.failures)
 
 
 @dataclasses.dataclass(frozen=True)

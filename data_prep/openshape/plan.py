@@ -29,11 +29,13 @@ class Options:
       clip_id: the CLIP that the embeddings come from.
       embedding_size: D.
       shard_size: shapes a shard is made of.
+      limit: how many shapes are taken; None for all.
     """
 
     clip_id: str
     embedding_size: int
     shard_size: int
+    limit: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Plan:
       options: what else it depends on.
       flags: the file with the gpt4 flags; "" for none.
       units: in the order of their records.
+      kept: the names of those that the source no longer has.
     """
 
     dataset: str
@@ -55,6 +58,7 @@ class Plan:
     options: Options
     flags: str
     units: tuple[Unit, ...]
+    kept: frozenset[str] = frozenset()
 
     @classmethod
     def of(
@@ -96,8 +100,8 @@ class Plan:
         return Finished(self.directory / UNFINISHED)
 
     def jobs(self) -> Iterator[Job]:
-        """One for every unit."""
+        """One for every unit that the source has."""
         options = self.options
-        for unit in self.units:
+        for unit in (unit for unit in self.units if unit.name not in self.kept):
             folder = str(self.directory / UNFINISHED)
             yield Job(unit, folder, options.shard_size, options.embedding_size, self.flags)

@@ -59,5 +59,5 @@ def num_failures(report: dict[str, Any]) -> int:
 
 def _entry(failure: Failure) -> dict[str, Any]:
     entry = dataclasses.asdict(failure)
-    del entry["retry"]
+    del entry["retry"], entry["duplicate"]
     return entry

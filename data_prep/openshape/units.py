@@ -50,7 +50,7 @@ class Unit:
 
     def where(self, record_id: str) -> str:
         """Where a shape lies, for messages; as closely as is known."""
-        if self.files is None:
+        if not self.files:  # also a run of files that were deleted
             return self.path
         named = [name for name in self.files if record_id in name]
         return f"{self.path}/{named[0] if named else f'{self.files[0]} or one of the next files'}"

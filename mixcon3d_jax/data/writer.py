@@ -34,6 +34,11 @@ def labels_file(split: str) -> str:
     return f"{split}.labels.npy"
 
 
+def shard_file(name: str, split: str, index: int, count: int) -> str:
+    """TFDS' name for one of the `count` shards of a data set's split."""
+    return f"{name}-{split}.array_record-{index:05d}-of-{count:05d}"
+
+
 def write_dataset(
     directory: Path,
     card: schema.DatasetCard,
@@ -128,6 +133,10 @@ def finish_dataset(
         moves = {name: shard.path for name, shard in named.items()}
         moves |= {name: described / name for name in (*contents, *files) if name not in moves}
         _replace_earlier(directory, card, moves, described / CARD_FILE)
+        described.rmtree()
+        unfinished = described.parent
+        if unfinished.is_dir() and not any(unfinished.iterdir()):  # else other work lies there
+            unfinished.rmdir()
     return card
 
 
@@ -153,7 +162,7 @@ def _final_names(
 ) -> dict[str, WrittenShard]:
     """TFDS' name for every shard; it has the number of shards in it."""
     return {
-        f"{card.name}-{split}.array_record-{index:05d}-of-{len(written):05d}": shard
+        shard_file(card.name, split, index, len(written)): shard
         for split, written in shards.items()
         for index, shard in enumerate(written)
     }

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from mixcon3d_jax.data.schema import DatasetCard, SchemaError, decode_record
+from mixcon3d_jax.data.shards import write_shards
 from mixcon3d_jax.data.source import open_split, read_card
-from mixcon3d_jax.data.writer import write_dataset
+from mixcon3d_jax.data.writer import finish_dataset, write_dataset
 from mixcon3d_jax.errors import InputError
 from mixcon3d_jax.files import WriteError
 from tests import generated
@@ -53,6 +54,20 @@ def test_card_accounts_for_every_other_file(tmp_path):
     files = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
     del files["card.json"]
     assert card.files == files
+
+
+def test_nothing_is_left_of_the_work_but_what_others_put_there(tmp_path):
+    for name in ("alone", "shared"):
+        work = tmp_path / f"work-{name}"
+        work.mkdir()
+        shards = write_shards(work, "train", records("train", 2), generated.EMBEDDING_SIZE, 2)
+        if name == "shared":
+            (tmp_path / name / ".unfinished").mkdir(parents=True)
+            (tmp_path / name / ".unfinished/others").write_text("")
+        embeddings = generated.class_embeddings()
+        finish_dataset(tmp_path / name, CARD, {"train": shards}, embeddings)
+    assert not (tmp_path / "alone/.unfinished").exists()
+    assert [path.name for path in (tmp_path / "shared/.unfinished").iterdir()] == ["others"]
 
 
 def test_records_come_back(tmp_path):

@@ -162,22 +162,6 @@ def test_no_good_shape_at_all_makes_no_data_set(tmp_path, capsys):
     assert len(ids(tmp_path / "out/shapenet")) == 2
 
 
-def test_an_id_that_is_there_twice_is_named_with_both_places(tmp_path, capsys):
-    source, out = tmp_path / "source", tmp_path / "out"
-    files = shape_files("ABO", 5)
-    name = expected_ids("ABO", 1)[0]
-    write_tar_gz(source / "ABO/x.tar.gz", files)
-    write_files(source / "ABO", [(f"{name}.npy", files[1][1]), shape_files("ABO", 1, start=9)[0]])
-    assert convert(source, out) == 2
-    error = capsys.readouterr().err
-    assert f"ABO: 1 ids stand for more than one shape ('{name}' in ABO/x.tar.gz and " in error
-    assert f"ABO/{name}.npy)" in error
-    assert not (out / "abo/card.json").exists()
-    (source / f"ABO/{name}.npy").unlink()
-    assert convert(source, out) == 0
-    assert ids(out / "abo") == expected_ids("ABO", *range(5), 9)
-
-
 def test_a_file_that_can_not_be_read_is_tried_again(tmp_path, capsys):
     source, out = tmp_path / "source", tmp_path / "out"
     files = shape_files("ABO", 4)

@@ -79,8 +79,9 @@ def test_the_same_data_set_as_on_a_disk(tmp_path, bucket, capsys):
 
     assert convert("gs://b/source", "gs://b/out") == 0
     assert "nothing to do" in capsys.readouterr().out
-    bucket.rm("gs://b/source/ABO/loose", recursive=True)
+    bucket.rm("gs://b/source/ABO/loose/p/004.npy")
+    bucket.pipe_file("gs://b/source/ABO/loose/p/005.npy", shape_files("ABO", 1, 5)[0][1])
     assert convert("gs://b/source", "gs://b/out") == 0
     shutil.rmtree(tmp_path / "fetched")
     _download(bucket, "b/out/abo", tmp_path / "fetched")
-    assert ids(tmp_path / "fetched") == expected_ids("ABO", 10, 11, 12, 13)
+    assert ids(tmp_path / "fetched") == expected_ids("ABO", 10, 11, 12, 13, 0, 1, 2, 3, 5)
