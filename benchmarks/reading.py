@@ -26,6 +26,7 @@ from benchmarks.original_reading import read_batch
 from data_prep.openshape.shape import read_shape
 from mixcon3d_jax.data.augment import AugmentConfig, augment
 from mixcon3d_jax.data.clouds import unpack_clouds
+from mixcon3d_jax.data.order import EpochOrder
 from mixcon3d_jax.data.pipeline import PipelineConfig, train_batches
 from mixcon3d_jax.data.sampling import ViewPolicy
 from mixcon3d_jax.data.schema import DatasetCard
@@ -114,12 +115,14 @@ def original_batches(paths: list[Path]) -> Callable[[], object]:
 
 def ready_batches(shards: Path) -> Callable[[], object]:
     """A function that makes this project's next batch and waits for it."""
+    source = open_split(shards, "train")
     batches: Iterator = train_batches(
-        open_split(shards, "train"),
+        source,
         PipelineConfig(NUM_POINTS, ViewPolicy(4, "random", 0.5), seed=0, num_threads=1),
         BATCH,
         batch_sharding(make_mesh(1, -1, 1)),
         start_step=0,
+        order=EpochOrder(len(source), seed=0),
     )
     keys = (jax.random.key(step) for step in itertools.count())
     prepare = jax.jit(

@@ -9,8 +9,8 @@ import ml_collections
 RECIPES = ("paper", "released_code")
 
 
-def apply(config: ml_collections.ConfigDict, argument: str) -> None:
-    """Changes a config as an argument such as `recipe=released_code` says; "" is the paper's.
+def chosen(argument: str) -> str:
+    """The recipe that a config's argument such as `recipe=released_code` names; "" is the paper's.
 
     Raises:
       ValueError: if the argument is none that is known.
@@ -21,7 +21,12 @@ def apply(config: ml_collections.ConfigDict, argument: str) -> None:
             f"the config file takes recipe={' or recipe='.join(RECIPES)} behind its colon, "
             f"not {argument!r}"
         )
-    if recipe == "released_code":
+    return recipe
+
+
+def apply(config: ml_collections.ConfigDict, argument: str) -> None:
+    """Changes a config as its argument says (see `chosen`)."""
+    if chosen(argument) == "released_code":
         _released_code(config)
 
 

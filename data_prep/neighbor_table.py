@@ -33,7 +33,8 @@ def read_neighbors(source: Path) -> tuple[list[str], Mapping[str, Sequence[int]]
             f"{path} is missing; `python -m data_prep.download --only=meta_data` brings it"
         )
     table = load_npy(path.read_bytes(), str(path))
-    if not isinstance(table, dict) or not {"name", "index"} <= table.keys():
+    whole = isinstance(table, dict) and {"name", "index"} <= table.keys()
+    if not whole or not isinstance(table["index"], dict):
         raise NeighborError(f"{path}: expected a dict with 'name' and 'index'; download it again")
     return [str(name) for name in table["name"]], table["index"]
 
@@ -50,6 +51,9 @@ def neighbor_positions(
     Returns:
       (records, 31) positions, nearest first, -1 for a neighbour that the split lacks; and how many
       records have no entry in the table.
+
+    Raises:
+      NeighborError: if the table names what it does not have.
     """
     position_of = {record_id: position for position, record_id in enumerate(ids)}
     # Position in the split of every name in the table.
@@ -60,13 +64,20 @@ def neighbor_positions(
         if record_id not in index:
             without += 1
             continue
-        nearest = positions[np.asarray(index[record_id], np.int64)[1 : NUM_NEIGHBORS + 1]]
+        try:
+            nearest = positions[np.asarray(index[record_id], np.int64)]
+        except (IndexError, ValueError, TypeError) as error:
+            raise NeighborError(
+                f"{NEIGHBORS_FILE}: the neighbours of {record_id!r} can't be read ({error}); "
+                "download the file again"
+            ) from error
+        nearest = nearest[nearest != row][:NUM_NEIGHBORS]
         found[row, : len(nearest)] = nearest
     return found, without
 
 
 def write_neighbors(index_path: Path, table: Int32[np.ndarray, "records neighbors"]) -> Path:
-    """Writes the table beside the split's index.
+    """Writes the table beside the split's index, in place of an earlier one.
 
     Raises:
       WriteError: if it can't be written.
@@ -74,5 +85,12 @@ def write_neighbors(index_path: Path, table: Int32[np.ndarray, "records neighbor
     buffer = io.BytesIO()
     np.save(buffer, table)
     path = neighbors_file(index_path)
+    remove_neighbors(index_path)
     write_whole(path, buffer.getvalue())
     return path
+
+
+def remove_neighbors(index_path: Path) -> None:
+    """Removes the tables of earlier indices of the split."""
+    for path in index_path.parent.glob(f"{index_path.stem}.neighbors-*.npy"):
+        path.unlink()

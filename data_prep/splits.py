@@ -11,7 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from data_prep.arguments import names_among, whole_number
-from data_prep.neighbor_table import neighbor_positions, read_neighbors, write_neighbors
+from data_prep.neighbor_table import (
+    neighbor_positions,
+    read_neighbors,
+    remove_neighbors,
+    write_neighbors,
+)
 from data_prep.openshape.folders import FOLDERS
 from mixcon3d_jax.data.source import record_ids
 from mixcon3d_jax.data.splits import (
@@ -67,8 +72,8 @@ class Matched:
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command; returns its exit status: 1 when too many shapes are missing."""
     args = _parser().parse_args(arguments)
-    folders = [name for name in FOLDERS.values() if (args.root / name / CARD_FILE).exists()]
-    if not folders:
+    converted = [name for name in FOLDERS.values() if (args.root / name / CARD_FILE).exists()]
+    if not converted:
         raise SplitError(
             f"{args.root} has none of {', '.join(FOLDERS.values())}; convert the data first with "
             "`python -m data_prep.openshape`"
@@ -78,9 +83,9 @@ def main(arguments: list[str] | None = None) -> int:
             record_id: position
             for position, record_id in enumerate(record_ids(args.root / name, INDEXED_SPLIT))
         }
-        for name in folders
+        for name in converted
     }
-    checksums = tuple(ids_checksum(args.root / name) for name in folders)
+    checksums = {name: ids_checksum(args.root / name) for name in converted}
     table = read_neighbors(args.source) if args.neighbors else None
     too_many = False
     for split in args.only or SPLITS:
@@ -116,16 +121,18 @@ def read_split(path: Path) -> list[tuple[str, str]]:
 def match(
     entries: Sequence[tuple[str, str]],
     positions: dict[str, dict[str, int]],
-    checksums: tuple[str, ...],
+    checksums: Mapping[str, str],
 ) -> Matched:
     """Finds every shape of a split in the shards.
 
     Args:
       entries: (data set, id) of each.
       positions: folder of a data set -> id -> position of its record.
-      checksums: of the lists of ids, folder by folder.
+      checksums: folder of a data set -> that of its list of ids.
     """
-    folders = list(positions)
+    # Only these: a split does not depend on data sets that it has nothing of.
+    named = {FOLDERS[name] for name, _ in entries}
+    folders = [folder for folder in positions if folder in named]
     dataset, position, missing = [], [], []
     for name, record_id in entries:
         folder = FOLDERS[name]
@@ -137,7 +144,7 @@ def match(
             position.append(found)
     index = SplitIndex(
         datasets=tuple(folders),
-        checksums=checksums,
+        checksums=tuple(checksums[folder] for folder in folders),
         dataset=np.array(dataset, np.uint8),
         position=np.array(position, np.int32),
     )
@@ -165,6 +172,7 @@ def _write(root: Path, split: str, matched: Matched, entries: Sequence[tuple[str
             "convert the data sets that it names"
         )
     path = write_index(root, split, matched.index)
+    remove_neighbors(path)
     counts = collections.Counter(name for name, _ in matched.missing)
     print(f"{split}: {found:,} of {len(entries):,} shapes found ({path})")
     listed = path.with_suffix(".missing.json")

@@ -2,9 +2,13 @@
 
 The workdir knows its config; keys of evaluation can be changed as anywhere, for example
 `--config.eval.num_views=12`.  `--benchmark=NAME=FOLDER` adds the data set in FOLDER, as often as it
-is given.
+is given; `--only=NAME,NAME` leaves out all others.
+
+Figures go to `WORKDIR/eval/STEP.json`; what was changed is added to that name, as in
+`eval/60-num_views=12.json`.
 """
 
+import re
 from pathlib import Path
 
 from absl import flags
@@ -26,6 +30,7 @@ _BEST = flags.DEFINE_bool("best", False, "The checkpoint that config.checkpoint.
 _BENCHMARKS = flags.DEFINE_multi_string(
     "benchmark", [], "NAME=FOLDER or NAME=FOLDER:SPLIT (default: test): one more benchmark."
 )
+_ONLY = flags.DEFINE_list("only", None, "Names of the benchmarks to evaluate; default all.")
 
 
 def define_config_flag(argv: list[str]) -> None:
@@ -42,13 +47,41 @@ def add_benchmark(config: ConfigDict, given: str) -> None:
     """
     name, _, place = given.partition("=")
     folder, _, split = place.partition(":")
-    if not name or not folder:
-        raise InputError(f"--benchmark={given}: say NAME=FOLDER or NAME=FOLDER:SPLIT")
+    if not re.fullmatch(r"[\w-]+", name) or not folder:
+        raise InputError(
+            f"--benchmark={given}: say NAME=FOLDER or NAME=FOLDER:SPLIT, the name of letters, "
+            "digits, _ and -"
+        )
     path = str(Path(folder).absolute())
     with config.unlocked():
         config.eval.benchmarks[name] = ConfigDict(
             {"path": path, "split": split or "test", "among": "all", "required": True}
         )
+
+
+def keep_only(config: ConfigDict, names: list[str]) -> None:
+    """Leaves only the named benchmarks in `config.eval.benchmarks`.
+
+    Raises:
+      InputError: if there is no benchmark of such a name.
+    """
+    known = list(config.eval.benchmarks)
+    for name in names:
+        if name not in known:
+            raise InputError(f"--only: there is no benchmark {name!r}, only {', '.join(known)}")
+    with config.unlocked():
+        for name in set(known) - set(names):
+            del config.eval.benchmarks[name]
+
+
+def label_of(config: ConfigDict, trained: ConfigDict) -> str:
+    """What an evaluation changes of the run's own settings and benchmarks; empty for nothing."""
+    now, before = (run_config.evaluation_settings(each) for each in (config, trained))
+    changed = [f"{key}={value}" for key, value in now.items() if value != before[key]]
+    names = sorted(config.eval.benchmarks)
+    if names != sorted(trained.eval.benchmarks):
+        changed.append("on=" + "+".join(names))
+    return ",".join(changed)
 
 
 def main(argv: list[str]) -> None:
@@ -57,13 +90,16 @@ def main(argv: list[str]) -> None:
     config, workdir = flags.FLAGS.config, Path(_WORKDIR.value)
     for given in _BENCHMARKS.value:
         add_benchmark(config, given)
+    if _ONLY.value:
+        keep_only(config, _ONLY.value)
+    label = label_of(config, read_config(workdir))
     mesh = commands.start_devices(config)
-    evaluator = Evaluator(config, workdir, mesh)
+    evaluator = Evaluator(config, workdir, mesh, label)
     # The shapes of the state don't depend on the length of the schedule.
     step_config = run_config.step_config(config, num_records=1)
     abstract = abstract_state(step_config.model, make_optimizer(step_config.optimizer), mesh)
     folder = BEST_FOLDER if _BEST.value else CHECKPOINTS_FOLDER
-    with Checkpoints(workdir, config.checkpoint.keep, folder) as checkpoints:
+    with Checkpoints(workdir, config.checkpoint.keep, folder, read_only=True) as checkpoints:
         state = checkpoints.restore(abstract, _STEP.value)
         missing = tuple(checkpoints.meta(_STEP.value).get("missing", ()))
     evaluator(state, missing)

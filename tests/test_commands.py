@@ -73,6 +73,18 @@ def test_evaluation_is_deterministic_and_takes_other_views(place):
     assert done.returncode == 0, done.stderr
     for block in ("held_out, 24 shapes", "again, 24 shapes", "seen, 64 shapes"):
         assert block in done.stdout
+    name = "8-num_views=12,view_choice=spread,on=again+held_out+seen.json"
+    assert (place / "run" / "eval" / name).exists()
+    assert json.loads((place / "run" / "eval" / "8.json").read_text()) == before
+    evaluate = ("mixcon3d_jax.evaluate", f"--workdir={place / 'run'}")
+    for flag, message in (
+        ("--only=nothing", "there is no benchmark 'nothing', only held_out"),
+        ("--benchmark=a/b=c", "say NAME=FOLDER or NAME=FOLDER:SPLIT"),
+        ("--best", "holds no finished checkpoint"),
+    ):
+        done = run(*evaluate, flag)
+        assert done.returncode == 2
+        assert message in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -94,6 +106,8 @@ def test_evaluation_is_deterministic_and_takes_other_views(place):
         (["--config.optim.frozen=("], "config.optim.frozen is '(', no regular expression"),
         (["--config.data.neighbor_group=3"], "which does not divide config.optim.batch_size (16)"),
         (["--config.checkpoint.best_by=top1"], "for example 'ema/held_out/point/top1'"),
+        (["--config.checkpoint.best_by=ema/held_out/pointt/top1"], "for example 'ema/held_out"),
+        (["--config.checkpoint.best_by=ema/other/point/top1"], "for example 'ema/held_out"),
         (["--config.data.root="], "config.data.root is empty"),
         (["--config.optim.batch_size=0"], "config.optim.batch_size is 0; it must be 1 or more"),
         (["--config.log.wandb=sometimes"], "config.log.wandb is 'sometimes'"),

@@ -99,7 +99,7 @@ def test_the_released_codes_recipe_leaves_the_fusion_head_alone(root, tmp_path):
     config = small("ensembled", root, "recipe=released_code")
     config.eval.every_steps = 0
     mesh = make_mesh(1, 1, 2, jax.devices()[:2])
-    state = train(config, tmp_path, mesh, lambda state: {})
+    state = train(config, tmp_path, mesh, lambda state, missing: {})
     step = step_config(config, num_records=1)
     start = initial_state(step.model, make_optimizer(step.optimizer), mesh, config.seed)
     unchanged = {

@@ -1,6 +1,7 @@
 """Hard negatives: batches made of groups of similar shapes (OpenShape, arXiv 2305.10764, 3.3)."""
 
 import dataclasses
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -38,22 +39,45 @@ class NeighborGroups:
         rng = np.random.default_rng([self.seed, _GROUP_STREAM, number])
         first = rng.integers(len(self.table))
         nearest = self.table[first]
-        others = rng.permutation(nearest[nearest >= 0])[: self.group - 1]
-        fill = rng.integers(len(self.table), size=self.group - 1 - len(others))
-        return int(np.concatenate([[first], others, fill])[member])
+        members = [first, *rng.permutation(nearest[nearest >= 0])[: self.group - 1]]
+        if len(members) < self.group:
+            # Enough that those that are members already can be left out.
+            others = rng.choice(len(self.table), size=self.group, replace=False)
+            members += [other for other in others if other not in members]
+        return int(members[member])
 
 
 def neighbors_file(index_file: Path) -> Path:
-    """Where the neighbour table of a split's index lies: an array (records, 31) of positions."""
-    return index_file.with_suffix(".neighbors.npy")
+    """Where the neighbour table of a split's index lies: an array (records, 31) of positions.
+
+    Its name has the index's checksum, so that it is not taken for another index' table.
+    """
+    digest = hashlib.sha256(index_file.read_bytes()).hexdigest()
+    return index_file.with_suffix(f".neighbors-{digest[:12]}.npy")
 
 
-def open_neighbors(index_file: Path, num_records: int) -> Int32[np.ndarray, "records neighbors"]:
+def open_neighbors(
+    index_file: Path, num_records: int, group: int
+) -> Int32[np.ndarray, "records neighbors"]:
     """The neighbour table of a split, read where it is needed.
 
+    Args:
+      index_file: of the split.
+      num_records: of the split.
+      group: rows a group, which have to be different records.
+
     Raises:
-      SchemaError: if there is none, it is damaged, or it was made for another index.
+      SchemaError: if there is none for this index, it is damaged, or the split is too small.
     """
+    if group > num_records:
+        raise schema.SchemaError(
+            f"config.data.neighbor_group is {group}, but {index_file} has {num_records} records"
+        )
+    if not index_file.exists():
+        raise schema.SchemaError(
+            f"{index_file} is missing, without which there are no neighbours: set "
+            "config.data.neighbor_group=1, or use data with splits (`python -m data_prep.splits`)"
+        )
     path = neighbors_file(index_file)
     try:
         table = np.load(path, mmap_mode="r", allow_pickle=False)

@@ -9,7 +9,6 @@ import grain
 import jax
 import numpy as np
 from jax.sharding import NamedSharding
-from jaxtyping import Int32
 
 from mixcon3d_jax.data.neighbors import NeighborGroups
 from mixcon3d_jax.data.order import EpochOrder
@@ -29,17 +28,12 @@ class PipelineConfig:
       views: which view embeddings it takes; None for records that have none.
       seed: of every random choice.
       num_threads: threads that read and decode.
-      reshuffle: whether every epoch has an order of its own.
-      neighbor_group: more than 1 fills batches with groups of a random shape and so many less one
-        of its nearest neighbours (see `NeighborGroups`).
     """
 
     num_points: int
     views: ViewPolicy | None
     seed: int
     num_threads: int = 4
-    reshuffle: bool = True
-    neighbor_group: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +94,7 @@ def train_batches(
     global_batch: int,
     sharding: NamedSharding,
     start_step: int,
-    neighbors: Int32[np.ndarray, "records neighbors"] | None = None,
+    order: EpochOrder | NeighborGroups,
 ) -> Iterator[dict[str, jax.Array]]:
     """Endless global batches from `start_step` on.
 
@@ -113,14 +107,9 @@ def train_batches(
       global_batch: rows of a batch, over all processes.
       sharding: of a batch.
       start_step: the first batch is that of this step.
-      neighbors: the split's neighbour table, which `config.neighbor_group` > 1 needs.
+      order: row of the run -> position of its record.
     """
     rows = global_batch // jax.process_count()
-    order: EpochOrder | NeighborGroups
-    if config.neighbor_group > 1:
-        order = NeighborGroups(neighbors, config.neighbor_group, config.seed)
-    else:
-        order = EpochOrder(len(source), config.seed, config.reshuffle)
     first = jax.process_index() * rows
     samples = TrainingRows(source, order, config, global_batch, first, rows)
     batches = (

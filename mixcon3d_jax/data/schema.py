@@ -202,6 +202,11 @@ def encode_record(record: Record, embedding_size: int) -> dict[str, Any]:
     """
     _check(record, embedding_size)
     points, low, step = encode_points(record.points)
+    if not np.isfinite(step) or step == 0:
+        raise SchemaError(
+            f"record {record.id!r}, field 'points': an extent of {np.ptp(record.points)} can't be "
+            "stored; bring the cloud to a usual size"
+        )
     rows, of_text, of_kind = [], [], []
     for index, text in enumerate(record.texts):
         for kind, name in enumerate(EMBEDDING_KINDS):

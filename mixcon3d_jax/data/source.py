@@ -44,8 +44,8 @@ def read_card(directory: Path) -> schema.DatasetCard:
     path = Path(directory) / CARD_FILE
     if not path.exists():
         raise schema.SchemaError(
-            f"{directory} holds no finished data set (there is no {CARD_FILE}); prepare one with "
-            "`python -m data_prep.assets`, or run that command again if it was interrupted"
+            f"{directory} holds no finished data set (there is no {CARD_FILE}); prepare one "
+            "with a command of data_prep, or run that command again if it was interrupted"
         )
     try:
         fields = json.loads(path.read_text())

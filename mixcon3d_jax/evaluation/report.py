@@ -11,11 +11,11 @@ _COLUMNS = ("top1", "top3", "top5", "class_mean")
 
 
 def write_figures(
-    workdir: Path, step: int, figures: Mapping[str, float], settings: Mapping[str, Any]
+    workdir: Path, name: str, figures: Mapping[str, float], settings: Mapping[str, Any]
 ) -> Path:
-    """Writes `workdir/eval/STEP.json`, flat keys `WEIGHTS/BENCHMARK/MODE/METRIC`.
+    """Writes `workdir/eval/NAME.json`, flat keys `WEIGHTS/BENCHMARK/MODE/METRIC`.
 
-    `settings`, how the figures were made (views, seed, ...), go to `eval/settings/STEP.json`.
+    `settings`, how the figures were made (views, seed, ...), go to `eval/settings/NAME.json`.
 
     Raises:
       WriteError: if they can't be written.
@@ -23,8 +23,8 @@ def write_figures(
     folder = Path(workdir) / "eval"
     for path, content in ((folder / "settings", settings), (folder, figures)):
         text = json.dumps(dict(content), indent=1, sort_keys=True) + "\n"
-        write_whole(path / f"{step}.json", text.encode())
-    return folder / f"{step}.json"
+        write_whole(path / f"{name}.json", text.encode())
+    return folder / f"{name}.json"
 
 
 def format_table(figures: Mapping[str, float]) -> str:

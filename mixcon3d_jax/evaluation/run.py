@@ -7,13 +7,19 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from mixcon3d_jax.data.source import read_card
+from mixcon3d_jax.data.writer import CARD_FILE
 from mixcon3d_jax.evaluation.benchmark import Benchmark, open_benchmark
 from mixcon3d_jax.evaluation.report import format_table, write_figures
 from mixcon3d_jax.evaluation.zero_shot import evaluate
 from mixcon3d_jax.metrics import mean_and_std
 from mixcon3d_jax.models.variables import model_structure
 from mixcon3d_jax.sharding import check_batch
-from mixcon3d_jax.training.run_config import check_values, evaluation_pipeline, model_config
+from mixcon3d_jax.training.run_config import (
+    check_values,
+    data_root,
+    evaluation_pipeline,
+    model_config,
+)
 from mixcon3d_jax.training.state import TrainState
 
 
@@ -22,14 +28,20 @@ class Evaluator:
 
     Made before training starts, so that a benchmark that can't be opened stops a run at once.
 
+    Args:
+      config: of the run.
+      workdir: where figures go.
+      mesh: to compute on.
+      label: added to the step in the name of the file with the figures.
+
     Raises:
       InputError: if a benchmark's data, the config and the mesh don't fit each other.
     """
 
-    def __init__(self, config: ConfigDict, workdir: Path, mesh: Mesh):
+    def __init__(self, config: ConfigDict, workdir: Path, mesh: Mesh, label: str = ""):
         check_values(config)
         check_batch(config.eval.batch_size, mesh, "config.eval.batch_size")
-        self._config, self._workdir, self._mesh = config, workdir, mesh
+        self._config, self._workdir, self._mesh, self._label = config, workdir, mesh, label
         self._structure, _, _ = model_structure(model_config(config))
         self._benchmarks = open_benchmarks(config)
 
@@ -68,7 +80,8 @@ class Evaluator:
             print("no benchmark has any data, so nothing was evaluated", flush=True)
         elif jax.process_index() == 0:
             step = int(state.step)
-            path = write_figures(self._workdir, step, figures, config.eval.to_dict())
+            name = f"{step}-{self._label}" if self._label else str(step)
+            path = write_figures(self._workdir, name, figures, config.eval.to_dict())
             table = format_table(figures)
             print(f"\nzero-shot at step {step}, percent ({path})\n{table}", flush=True)
         return figures
@@ -82,11 +95,11 @@ def open_benchmarks(config: ConfigDict) -> list[Benchmark]:
     """
     benchmarks = []
     for name, entry in config.eval.benchmarks.items():
-        directory = Path(config.data.root) / entry.path
-        if not entry.required and not read_card(directory).splits.get(entry.split):
+        path = Path(entry.path)
+        directory = path if path.is_absolute() else data_root(config) / path
+        if not entry.required and not _has_split(directory, entry.split):
             print(
-                f"benchmark {name} is left out: {directory} has no split {entry.split!r} (prepare "
-                "it with --test-fraction, or name that split in the manifest)",
+                f"benchmark {name} is left out: {directory} has no split {entry.split!r}",
                 flush=True,
             )
             continue
@@ -101,3 +114,7 @@ def open_benchmarks(config: ConfigDict) -> list[Benchmark]:
             )
         )
     return benchmarks
+
+
+def _has_split(directory: Path, split: str) -> bool:
+    return (directory / CARD_FILE).exists() and bool(read_card(directory).splits.get(split))

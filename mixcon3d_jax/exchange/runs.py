@@ -35,7 +35,7 @@ def read_run(workdir: Path, step: int | None = None, folder: str = CHECKPOINTS_F
       InputError: if it is no workdir, or has no such checkpoint.
     """
     read_config(workdir)  # says what is wrong with a folder that is no workdir
-    with Checkpoints(workdir, 1, folder) as checkpoints:
+    with Checkpoints(workdir, 1, folder, read_only=True) as checkpoints:
         about = About.of_meta(checkpoints.meta(step))
         config = step_config(ConfigDict(about.config), num_records=1)
         abstract = abstract_state(config.model, make_optimizer(config.optimizer), _one_device())
@@ -49,6 +49,7 @@ def make_run(workdir: Path, snapshot: Snapshot) -> None:
       ExistsError: if there is something in the workdir already.
       WriteError: if it can't be written; nothing is left of it.
     """
+    workdir = workdir.absolute()
     check_free(workdir)
     config = ConfigDict(snapshot.about.config)
     steps = step_config(config, num_records=1)

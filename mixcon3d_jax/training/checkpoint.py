@@ -20,10 +20,29 @@ class Checkpoints:
     """The checkpoints in a workdir, saved in the background.
 
     A context manager: leaving it waits for the last save, so that a failed one is not silent.
+
+    Args:
+      workdir: of the run.
+      keep: the newest so many stay.
+      folder: of the workdir.
+      read_only: nothing will be saved, so the folder has to be there.
+
+    Raises:
+      CheckpointError: if it isn't.
+      WriteError: if it can't be made.
     """
 
-    def __init__(self, workdir: Path, keep: int, folder: str = CHECKPOINTS_FOLDER):
+    def __init__(
+        self,
+        workdir: Path,
+        keep: int,
+        folder: str = CHECKPOINTS_FOLDER,
+        *,
+        read_only: bool = False,
+    ):
         self._directory = Path(workdir).absolute() / folder
+        if read_only and not self._directory.is_dir():
+            raise self._empty()
         options = ocp.CheckpointManagerOptions(
             max_to_keep=keep, enable_async_checkpointing=True, create=True
         )
@@ -46,7 +65,7 @@ class Checkpoints:
         """
         step = int(state.step)
         try:
-            self._manager.save(
+            saved = self._manager.save(
                 step,
                 args=ocp.args.Composite(
                     state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(meta)
@@ -54,6 +73,15 @@ class Checkpoints:
             )
         except (OSError, ValueError) as error:
             raise self._save_failed(error) from error
+        if not saved:
+            raise CheckpointError(
+                f"step {step} was not saved, since {self._directory} has one of step "
+                f"{self._manager.latest_step()} already; use another --workdir"
+            )
+
+    def delete(self, step: int) -> None:
+        """Removes a checkpoint."""
+        self._manager.delete(step)
 
     def wait(self) -> None:
         """Returns when everything is on disk.
@@ -106,15 +134,19 @@ class Checkpoints:
     def _known(self, step: int | None) -> int:
         known = self._manager.all_steps()
         if not known:
-            raise CheckpointError(
-                f"{self._directory} holds no finished checkpoint; train first, or check --workdir"
-            )
+            raise self._empty()
         if step is None:
             return max(known)
         if step not in known:
             steps = ", ".join(map(str, sorted(known)))
             raise CheckpointError(f"{self._directory} has no step {step}; it has {steps}")
         return step
+
+    def _empty(self) -> CheckpointError:
+        return CheckpointError(
+            f"{self._directory} holds no finished checkpoint; train first (`best` is kept with "
+            "config.checkpoint.best_by), or check --workdir"
+        )
 
     def _damaged(self, step: int, error: Exception) -> CheckpointError:
         return CheckpointError(

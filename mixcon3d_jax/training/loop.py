@@ -7,27 +7,27 @@ does what it would have done anyway.
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from mixcon3d_jax.data.neighbors import open_neighbors
-from mixcon3d_jax.data.pipeline import ShuffledTargets, train_batches
-from mixcon3d_jax.data.splits import index_file, open_training_data
+from mixcon3d_jax.data.pipeline import train_batches
 from mixcon3d_jax.models.variables import parameter_count
 from mixcon3d_jax.sharding import batch_sharding, check_batch
 from mixcon3d_jax.training import run_config
 from mixcon3d_jax.training.best import BestCheckpoint
-from mixcon3d_jax.training.checkpoint import Checkpoints
+from mixcon3d_jax.training.checkpoint import CheckpointError, Checkpoints
 from mixcon3d_jax.training.curves import plot_curves
 from mixcon3d_jax.training.log import TrainingLog, format_seconds
-from mixcon3d_jax.training.optimizer import make_optimizer
+from mixcon3d_jax.training.optimizer import make_optimizer, trained_mask
+from mixcon3d_jax.training.run_data import open_run_data
 from mixcon3d_jax.training.state import TrainState, abstract_state, initial_state
 from mixcon3d_jax.training.step import compile_train_step
 from mixcon3d_jax.training.workdir import claim_workdir
 
-Evaluate = Callable[[TrainState], dict[str, float]]
+Evaluate = Callable[[TrainState, tuple[str, ...]], dict[str, float]]
 
 
 def train(config: ConfigDict, workdir: Path, mesh: Mesh, evaluate: Evaluate) -> TrainState:
@@ -37,7 +37,8 @@ def train(config: ConfigDict, workdir: Path, mesh: Mesh, evaluate: Evaluate) -> 
       config: of the run.
       workdir: for checkpoints, metrics and curves.
       mesh: to train on.
-      evaluate: called with the state at `config.eval.every_steps` and at the end.
+      evaluate: called at `config.eval.every_steps` and at the end, with the state and the modules
+        of it whose weights mean nothing (those that an import lacked and that are frozen).
 
     Returns:
       The final state.
@@ -46,26 +47,19 @@ def train(config: ConfigDict, workdir: Path, mesh: Mesh, evaluate: Evaluate) -> 
       InputError: if data, config and workdir don't fit each other.
     """
     run_config.check_values(config)
-    data = config.data
     check_batch(config.optim.batch_size, mesh, "config.optim.batch_size")
-    opened = open_training_data(data.root, data.split, config.clip.id, config.clip.embedding_size)
-    source = opened.source
-    neighbors = None
-    if data.neighbor_group > 1:
-        neighbors = open_neighbors(index_file(data.root, data.split), len(source))
-    if data.shuffle_targets:
-        source = ShuffledTargets(source, config.seed)
-    step_config = run_config.step_config(config, len(source))
-    claim_workdir(workdir, config, opened.checksums)
+    data = open_run_data(config)
+    step_config = run_config.step_config(config, len(data.source))
+    claim_workdir(workdir, config, data.checksums)
     total = step_config.optimizer.total_steps
     optimizer = make_optimizer(step_config.optimizer)
     abstract = abstract_state(step_config.model, optimizer, mesh)
     meta = {
         "config": config.to_dict(),
-        "clip_id": opened.card.clip_id,
-        "up_axis": opened.card.up_axis,
-        "color_rule": opened.card.color_rule,
-        "num_records": len(source),
+        "clip_id": data.card.clip_id,
+        "up_axis": data.card.up_axis,
+        "color_rule": data.card.color_rule,
+        "num_records": len(data.source),
     }
 
     with Checkpoints(workdir, config.checkpoint.keep) as checkpoints:
@@ -74,16 +68,18 @@ def train(config: ConfigDict, workdir: Path, mesh: Mesh, evaluate: Evaluate) -> 
             start = 0
             state = initial_state(step_config.model, optimizer, mesh, config.seed)
         else:
+            _check_start(start, total)
             state = checkpoints.restore(abstract)
-        _announce(state, len(source), start, total, mesh)
+            meta["missing"] = _still_missing(checkpoints.meta(start), state, step_config.frozen)
+        _announce(state, len(data.source), start, total, mesh)
         step_fn = compile_train_step(step_config, mesh, abstract)
         batches = train_batches(
-            source,
+            data.source,
             run_config.train_pipeline(config),
             config.optim.batch_size,
             batch_sharding(mesh),
             start,
-            neighbors,
+            data.order,
         )
         log = TrainingLog(
             workdir,
@@ -92,10 +88,12 @@ def train(config: ConfigDict, workdir: Path, mesh: Mesh, evaluate: Evaluate) -> 
             total_steps=total,
             batch_size=config.optim.batch_size,
         )
-        best = BestCheckpoint(workdir, config.checkpoint.best_by)
+        best = BestCheckpoint(
+            workdir, config.checkpoint.best_by, run_config.evaluation_settings(config)
+        )
 
         def evaluate_and_keep(step: int) -> None:
-            figures = evaluate(state)
+            figures = evaluate(state, tuple(meta.get("missing", ())))
             log.evaluation(step, figures)
             best.offer(state, figures, meta)
 
@@ -127,6 +125,24 @@ def train(config: ConfigDict, workdir: Path, mesh: Mesh, evaluate: Evaluate) -> 
 
 def _due(step: int, every: int) -> bool:
     return every > 0 and step % every == 0
+
+
+def _check_start(start: int, total: int) -> None:
+    if start > total:
+        raise CheckpointError(
+            f"the newest checkpoint is of step {start:,}, beyond the {total:,} steps of this run; "
+            "raise config.optim.epochs to train on, or use another --workdir"
+        )
+
+
+def _still_missing(meta: dict[str, Any], state: TrainState, frozen: str) -> list[str]:
+    """Modules that a checkpoint lacked, and that this run does not train either."""
+    trained = trained_mask(state.params, frozen)
+    return [
+        module
+        for module in meta.get("missing", ())
+        if not any(jax.tree.leaves(trained.get(module, {})))
+    ]
 
 
 def _announce(state: TrainState, records: int, start: int, total: int, mesh: Mesh) -> None:

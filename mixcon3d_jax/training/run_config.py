@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -23,6 +24,10 @@ class ConfigError(InputError):
     """A config's value is not one that the program knows."""
 
 
+# How an evaluation looks at a shape, and what it counts (see `evaluation.zero_shot`, `metrics`).
+EVALUATION_MODES = ("point", "image", "image_multiview", "fused", "fused_multiview", "sum")
+METRICS = ("top1", "top3", "top5", "class_mean")
+
 # Keys that may differ when a run is continued: they change neither data nor weights.
 _FREE_KEYS = ("virtual_cpu_devices", "data.root", "data.num_threads", "mesh.", "checkpoint.",
               "log.", "eval.")  # fmt: skip
@@ -30,11 +35,6 @@ _FREE_KEYS = ("virtual_cpu_devices", "data.root", "data.num_threads", "mesh.", "
 
 def check_values(config: ConfigDict) -> None:
     """Raises a `ConfigError` that names the first key whose value can't be used."""
-    if not config.data.root:
-        raise ConfigError(
-            "config.data.root is empty; give --config.data.root=DIR, the folder of a prepared "
-            "data set, or of several and their splits"
-        )
     at_least = {
         "data.num_points": 1,
         "data.num_views": 1,
@@ -64,6 +64,20 @@ def check_values(config: ConfigDict) -> None:
         _choice(f"eval.benchmarks.{name}.among", entry.among, ("all", "present"))
     _check_best_by(config)
     model_config(config)
+
+
+def data_root(config: ConfigDict) -> Path:
+    """The folder that data lie in.
+
+    Raises:
+      ConfigError: if the config has none.
+    """
+    if not config.data.root:
+        raise ConfigError(
+            "config.data.root is empty; give --config.data.root=DIR, the folder of a prepared "
+            "data set, or of several and their splits"
+        )
+    return Path(config.data.root)
 
 
 def model_config(config: ConfigDict) -> MixCon3DConfig:
@@ -120,15 +134,20 @@ def train_pipeline(config: ConfigDict) -> PipelineConfig:
     """How training draws samples."""
     data = config.data
     views = ViewPolicy(data.num_views, "random", data.thumbnail_probability)
-    return PipelineConfig(
-        data.num_points, views, config.seed, data.num_threads, data.reshuffle, data.neighbor_group
-    )
+    return PipelineConfig(data.num_points, views, config.seed, data.num_threads)
 
 
 def evaluation_pipeline(config: ConfigDict, seed: int) -> PipelineConfig:
     """How evaluation draws samples, with one of its seeds."""
     views = ViewPolicy(config.eval.num_views, config.eval.view_choice, float(config.eval.thumbnail))
     return PipelineConfig(config.data.num_points, views, seed)
+
+
+def evaluation_settings(config: ConfigDict) -> dict[str, Any]:
+    """What the figures of an evaluation depend on, beside weights and benchmarks."""
+    keys = ("num_views", "view_choice", "thumbnail", "seed", "num_seeds")
+    settings = {key: config.eval[key] for key in keys}
+    return settings | {"num_points": config.data.num_points}
 
 
 def differing_keys(config: ConfigDict, other: dict[str, Any]) -> list[str]:
@@ -154,8 +173,10 @@ def _check_best_by(config: ConfigDict) -> None:
     name = config.checkpoint.best_by
     if not name:
         return
-    parts, known = name.split("/"), config.eval.benchmarks
-    if len(parts) != 4 or parts[0] not in ("ema", "raw") or parts[1] not in known:
+    weights, benchmark, mode, metric = [*name.split("/"), "", "", "", ""][:4]
+    known = config.eval.benchmarks
+    fits = weights in ("ema", "raw") and mode in EVALUATION_MODES and metric in METRICS
+    if not fits or benchmark not in known or name.count("/") != 3:
         raise ConfigError(
             f"config.checkpoint.best_by is {name!r}; it must be a figure as in eval/STEP.json, for "
             f"example 'ema/{next(iter(known), 'BENCHMARK')}/point/top1'"

@@ -4,7 +4,12 @@ import jax
 import numpy as np
 import pytest
 
-from mixcon3d_jax.data.neighbors import NUM_NEIGHBORS, neighbors_file, open_neighbors
+from mixcon3d_jax.data.neighbors import (
+    NUM_NEIGHBORS,
+    NeighborGroups,
+    neighbors_file,
+    open_neighbors,
+)
 from mixcon3d_jax.data.pipeline import PipelineConfig, train_batches
 from mixcon3d_jax.data.sampling import ViewPolicy
 from mixcon3d_jax.data.schema import SchemaError
@@ -35,9 +40,10 @@ SOURCE = [example(index) for index in range(COUNT)]
 
 def groups(steps: int, table=TABLE, start=0, seed=0) -> np.ndarray:
     """(groups, members) of record numbers."""
-    config = PipelineConfig(1, ViewPolicy(1), seed, num_threads=2, neighbor_group=GROUP)
+    config = PipelineConfig(1, ViewPolicy(1), seed, num_threads=2)
     sharding = batch_sharding(make_mesh(1, -1, 1, jax.devices()[:2]))
-    batches = train_batches(SOURCE, config, BATCH, sharding, start, table.astype(np.int32))
+    order = NeighborGroups(table.astype(np.int32), GROUP, seed)
+    batches = train_batches(SOURCE, config, BATCH, sharding, start, order)
     rows = [np.asarray(next(batches)["points"])[:, 0, 0] for _ in range(steps)]
     return np.concatenate(rows).reshape(-1, GROUP).astype(int)
 
@@ -72,11 +78,32 @@ def test_groups_follow_from_seed_and_step():
     assert not np.array_equal(groups(2), groups(2, seed=1))
 
 
+def test_a_small_split_still_gives_different_members():
+    order = NeighborGroups(np.full((GROUP, NUM_NEIGHBORS), -1, np.int32), GROUP, seed=0)
+    for number in range(20):
+        members = [order[number * GROUP + member] for member in range(GROUP)]
+        assert sorted(members) == list(range(GROUP))
+
+
 def test_a_table_is_opened_or_refused(tmp_path):
     index = tmp_path / "train_all.npz"
-    with pytest.raises(SchemaError, match=r"train_all\.neighbors\.npy can't be read .*--neighbors"):
-        open_neighbors(index, COUNT)
+    with pytest.raises(SchemaError, match=r"train_all\.npz is missing, .*neighbor_group=1"):
+        open_neighbors(index, COUNT, GROUP)
+    index.write_bytes(b"an index")
+    with pytest.raises(SchemaError, match=r"train_all\.neighbors-\w+\.npy can't be read .*--neigh"):
+        open_neighbors(index, COUNT, GROUP)
     np.save(neighbors_file(index), TABLE.astype(np.int32))
-    np.testing.assert_array_equal(open_neighbors(index, COUNT), TABLE)
+    np.testing.assert_array_equal(open_neighbors(index, COUNT, GROUP), TABLE)
     with pytest.raises(SchemaError, match=r"shape \(200, 31\) instead of \(199, 31\)"):
-        open_neighbors(index, COUNT - 1)
+        open_neighbors(index, COUNT - 1, GROUP)
+    with pytest.raises(SchemaError, match=r"neighbor_group is 9, but .* has 8 records"):
+        open_neighbors(index, 8, 9)
+
+
+def test_a_table_of_another_index_is_not_taken(tmp_path):
+    index = tmp_path / "train_all.npz"
+    index.write_bytes(b"an index")
+    np.save(neighbors_file(index), TABLE.astype(np.int32))
+    index.write_bytes(b"another index of as many records")
+    with pytest.raises(SchemaError, match="can't be read"):
+        open_neighbors(index, COUNT, GROUP)

@@ -46,9 +46,12 @@ def sharding(devices: int = 1):
     return batch_sharding(make_mesh(1, 1, devices, jax.devices()[:devices]))
 
 
-def train(steps: int, start: int = 0, batch: int = 4, devices: int = 1, **changes) -> list[dict]:
+def train(
+    steps: int, start: int = 0, batch: int = 4, devices: int = 1, reshuffle: bool = True, **changes
+) -> list[dict]:
     config = dataclasses.replace(CONFIG, **changes)
-    batches = train_batches(SOURCE, config, batch, sharding(devices), start)
+    order = EpochOrder(COUNT, config.seed, reshuffle)
+    batches = train_batches(SOURCE, config, batch, sharding(devices), start, order)
     return jax.tree.map(np.asarray, list(itertools.islice(batches, steps)))
 
 

@@ -3,12 +3,14 @@
 import dataclasses
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
 
 from data_prep.openshape.folders import FOLDERS
 from data_prep.splits import main
+from mixcon3d_jax.data.neighbors import neighbors_file
 from mixcon3d_jax.data.schema import DatasetCard
 from mixcon3d_jax.data.splits import index_file, open_training_data
 from mixcon3d_jax.data.writer import write_dataset
@@ -83,6 +85,14 @@ def test_shapes_that_the_shards_lack_are_counted_and_listed(folders, capsys):
     assert not listed.exists()
 
 
+def test_a_split_does_not_depend_on_data_sets_that_it_has_nothing_of(folders):
+    write_split(folders[0], "ablation/train_shapenet_only.json", [entry("ABO", "ABO-1")])
+    assert run(folders) == 0
+    for name in ("objaverse", "three_d_future"):
+        shutil.rmtree(folders[1] / name)
+    assert ids(folders[1], "train_shapenet_only") == ["ABO-1"]
+
+
 def test_the_same_id_in_another_data_set_is_another_shape(folders):
     write_split(folders[0], "train_all.json", [entry("ABO", "Objaverse-0"), *ALL])
     assert run(folders, "--only=train_all") == 1
@@ -130,32 +140,50 @@ def test_without_converted_data(folders, tmp_path, capsys):
 
 
 def write_neighbors(source, table):
-    np.save(source / "meta_data" / "point_feat_knn.npy", table, allow_pickle=True)
+    path = source / "meta_data" / "point_feat_knn.npy"
+    np.save(path, np.array(table, object), allow_pickle=True)
 
 
 def test_neighbor_tables_speak_of_positions_in_the_split(folders):
     source, root = folders
     names = ["elsewhere", *(shape["id"] for shape in ALL)]
-    # Nearest to every shape: itself, one that no split has, then the others from the last on.
-    index = {
-        name: [names.index(name), 0, *(n for n in reversed(range(1, 8)) if names[n] != name)]
-        for name in names[1:]
-    }
+    # Nearest to every shape: one that no split has, then all from the last on, itself among them.
+    index = {name: [0, *reversed(range(1, 8))] for name in names[1:]}
     write_neighbors(source, {"name": names, "index": index})
     assert run(folders, "--neighbors", "--only=train_all,train_no_lvis") == 0
-    table = np.load(root / "splits" / "train_all.neighbors.npy")
+    table = np.load(neighbors_file(index_file(root, "train_all")))
     assert table.shape == (7, 31)
     assert table[0].tolist() == [-1, 6, 5, 4, 3, 2, 1] + [-1] * 24
-    table = np.load(root / "splits" / "train_no_lvis.neighbors.npy")
+    table = np.load(neighbors_file(index_file(root, "train_no_lvis")))
     assert table[1].tolist() == [-1, 3, -1, 2, -1, -1, 0] + [-1] * 24
 
 
+def test_making_a_split_again_removes_its_old_neighbors(folders):
+    source, root = folders
+    names = [shape["id"] for shape in ALL]
+    write_neighbors(source, {"name": names, "index": {name: [0] for name in names}})
+    assert run(folders, "--neighbors", "--only=train_all") == 0
+    assert len(list((root / "splits").glob("*.neighbors-*.npy"))) == 1
+    write_split(source, "train_all.json", ALL[:3])
+    assert run(folders, "--only=train_all") == 0
+    assert not list((root / "splits").glob("*.neighbors-*.npy"))
+
+
 @pytest.mark.parametrize(
-    ("table", "error"), [(None, "is missing"), ([1], "expected a dict with 'name' and 'index'")]
+    ("table", "error"),
+    [
+        (None, "is missing"),
+        ({"names": [1]}, "expected a dict with 'name' and 'index'"),
+        ({"name": ["a"], "index": [0]}, "expected a dict with 'name' and 'index'"),
+        (
+            {"name": ["a"], "index": {ALL[0]["id"]: [7]}},
+            "neighbours of 'Objaverse-2' can't be read",
+        ),
+    ],
 )
 def test_a_bad_neighbor_table_is_refused(folders, capsys, table, error):
     if table is not None:
-        write_neighbors(folders[0], np.array({"names": table}, object))
+        write_neighbors(folders[0], table)
     with pytest.raises(SystemExit):
         run(folders, "--neighbors")
     assert error in capsys.readouterr().err

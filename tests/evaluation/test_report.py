@@ -20,10 +20,10 @@ def make_figures() -> dict[str, float]:
 
 def test_the_file_is_flat_json_under_the_step(tmp_path):
     figures = make_figures()
-    path = write_figures(tmp_path, 120, figures, {"num_views": 4})
+    path = write_figures(tmp_path, "120", figures, {"num_views": 4})
     assert path == tmp_path / "eval" / "120.json"
     assert json.loads(path.read_text()) == figures
-    assert write_figures(tmp_path, 120, {"a": 1.0}, {"num_views": 12}) == path
+    assert write_figures(tmp_path, "120", {"a": 1.0}, {"num_views": 12}) == path
     assert json.loads(path.read_text()) == {"a": 1.0}
     assert json.loads((path.parent / "settings" / "120.json").read_text()) == {"num_views": 12}
     assert [found.name for found in path.parent.glob("*.json")] == ["120.json"]

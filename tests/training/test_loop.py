@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -7,9 +8,12 @@ import pytest
 from mixcon3d_jax.data.schema import SchemaError
 from mixcon3d_jax.evaluation.run import Evaluator, open_benchmarks
 from mixcon3d_jax.sharding import make_mesh
-from mixcon3d_jax.training.checkpoint import Checkpoints
+from mixcon3d_jax.training.checkpoint import CheckpointError, Checkpoints
 from mixcon3d_jax.training.loop import train
-from mixcon3d_jax.training.workdir import WorkdirError
+from mixcon3d_jax.training.optimizer import make_optimizer
+from mixcon3d_jax.training.run_config import step_config
+from mixcon3d_jax.training.state import initial_state
+from mixcon3d_jax.training.workdir import WorkdirError, write_config
 from tests.generated import make_dataset, small_config
 
 
@@ -66,7 +70,7 @@ def test_an_interrupted_run_ends_with_the_same_bits(data, mesh, finished, tmp_pa
     config.optim.epochs = 15.0
     config.eval.every_steps = 20
 
-    def interrupt(state):
+    def interrupt(state, missing):
         raise KilledError
 
     with pytest.raises(KilledError):
@@ -105,6 +109,8 @@ def test_a_benchmark_that_cannot_be_opened_stops_the_run_before_it_starts(data, 
         run(config, tmp_path, mesh)
     config.eval.benchmarks.held_out.required = False
     assert open_benchmarks(config) == []
+    config.eval.benchmarks.held_out.path = "no/such/folder"
+    assert open_benchmarks(config) == []
 
 
 def test_another_data_set_does_not_continue_a_run(data, mesh, finished, tmp_path):
@@ -134,13 +140,14 @@ def test_the_weights_with_the_best_figure_are_kept(data, mesh, tmp_path, finishe
     config.checkpoint.best_by = "ema/held_out/point/top1"
     figures = {8: 10.0, 16: 30.0, 24: 20.0}
 
-    def evaluate(state):
+    def evaluate(state, missing):
         return {"ema/held_out/point/top1": figures[int(state.step)]}
 
     train(config, tmp_path, mesh, evaluate)
     with Checkpoints(tmp_path, keep=1, folder="best") as best:
         assert best.latest_step() == 16
-        assert best.meta()["best"] == {"figure": "ema/held_out/point/top1", "value": 30.0}
+        kept = best.meta()["best"]
+        assert (kept["figure"], kept["value"]) == ("ema/held_out/point/top1", 30.0)
     assert not (finished[0] / "best").exists()
 
 
@@ -161,8 +168,37 @@ def test_figures_over_several_seeds(data, mesh, finished):
 def test_a_report_after_the_first_step_has_no_speed_yet(data, mesh, tmp_path, capsys):
     config = small_config(data)
     config.optim.epochs, config.log.every_steps = 0.5, 1
-    train(config, tmp_path, mesh, lambda state: {})
+    train(config, tmp_path, mesh, lambda state, missing: {})
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").open()]
     assert ["clouds_per_second" in row for row in rows] == [False, True]
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("step ")]
     assert ["left" in line for line in lines] == [False, True]
+
+
+def test_a_checkpoint_beyond_the_end_of_the_run_is_refused(data, mesh, finished):
+    config = small_config(data)
+    config.optim.epochs = 5.0
+    other = finished[0].parent / "shortened"
+    shutil.copytree(finished[0], other)
+    (other / "dataset.json").unlink()
+    with pytest.raises(CheckpointError, match="of step 60, beyond the 20 steps of this run"):
+        run(config, other, mesh)
+
+
+@pytest.mark.parametrize(("frozen", "expected"), [("fusion/.*", ("fusion",)), ("", ())])
+def test_what_an_import_lacked_means_nothing_until_it_is_trained(
+    data, mesh, tmp_path, frozen, expected
+):
+    config = small_config(data)
+    config.optim.epochs = 1.0
+    config.optim.frozen = frozen
+    write_config(tmp_path, config)
+    step = step_config(config, num_records=64)
+    state = initial_state(step.model, make_optimizer(step.optimizer), mesh, seed=0)
+    with Checkpoints(tmp_path, keep=1) as checkpoints:
+        checkpoints.save(state, {"missing": ["fusion"]})
+    told = []
+    train(config, tmp_path, mesh, lambda state, missing: told.append(missing) or {})
+    assert told == [expected]
+    with Checkpoints(tmp_path, keep=1) as checkpoints:
+        assert tuple(checkpoints.meta()["missing"]) == expected
