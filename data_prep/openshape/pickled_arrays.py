@@ -15,6 +15,9 @@ _DTYPES = {"b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8
 _OBJECT_DTYPES = {"O", "O4", "O8"}
 _BYTE_ORDERS = "<>=|"
 _MAX_DEPTH = 50
+# A container that is held twice counts twice, as it does for whoever goes through all of them: a
+# file of 200 bytes can hold 2**50.
+_MAX_ENTRIES = 1 << 24
 _PLAIN = (str, bytes, bytearray, bool, int, float, complex, type(None))
 _UNDER_WAY = object()
 
@@ -40,7 +43,7 @@ class PickledDtype:
     def __init__(self, description: str, align: bool = False, copy: bool = False):
         del align, copy
         if not isinstance(description, str):
-            raise RefusedValueError(f"a data type {description!r}")
+            raise RefusedValueError(f"a data type that is a {type(description).__name__}")
         text = description.lstrip(_BYTE_ORDERS)
         is_text = text[:1] in ("U", "S") and (text[1:].isdecimal() or text[1:] == "")
         if text in _OBJECT_DTYPES:
@@ -57,7 +60,7 @@ class PickledDtype:
             raise RefusedValueError("a data type with fields or metadata")
         order = state[1]
         if not isinstance(order, str) or order not in tuple(_BYTE_ORDERS):
-            raise RefusedValueError(f"a byte order {order!r}")
+            raise RefusedValueError("an unknown byte order")
         self.dtype = self.dtype.newbyteorder(order)
 
 
@@ -73,7 +76,7 @@ class PickledArray:
     def count(shape: Any) -> int:
         """The number of entries of an array of that shape."""
         if not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape):
-            raise RefusedValueError(f"a shape {shape!r}")
+            raise RefusedValueError("a shape that is no tuple of whole numbers")
         return math.prod(shape)
 
     def set_state(self, state: tuple) -> None:
@@ -134,7 +137,7 @@ def reconstruct(cls: Any, shape: Any, kind: Any) -> PickledArray:
 def array_of_buffer(data: Any, dtype: Any, shape: Any, order: Any) -> PickledArray:
     """An array as protocol 5 stores it."""
     if order not in ("C", "F"):
-        raise RefusedValueError(f"an array in the order {order!r}")
+        raise RefusedValueError("an array in an unknown order")
     return PickledArray(shape, dtype, data, order)
 
 
@@ -148,7 +151,25 @@ def scalar(dtype: Any, data: Any) -> Any:
 
 def build_arrays(value: Any) -> Any:
     """`value` with every `PickledArray` in it built."""
-    return _built(value, {}, 0)
+    built = _built(value, {}, 0)
+    if _count(built, {}) > _MAX_ENTRIES:
+        raise RefusedValueError(f"containers with more than {_MAX_ENTRIES} entries in all")
+    return built
+
+
+def _count(value: Any, counts: dict[int, int]) -> int:
+    """The entries of all containers in `value`; `counts` holds by id what was counted before."""
+    if isinstance(value, dict):
+        entries: Iterable[Any] = value.values()
+    elif isinstance(value, list | tuple):
+        entries = value
+    elif isinstance(value, np.ndarray) and value.dtype.hasobject:
+        entries = value.flat
+    else:
+        return 1
+    if id(value) not in counts:
+        counts[id(value)] = 1 + sum(_count(entry, counts) for entry in entries)
+    return counts[id(value)]
 
 
 def _built(value: Any, met: dict[int, tuple[Any, Any]], depth: int) -> Any:
@@ -172,22 +193,22 @@ def _build_parts(value: Any, met: dict[int, tuple[Any, Any]], depth: int) -> Any
             _built(objects, met, depth)
         return value.build()
     if isinstance(value, dict):
-        _check_hashed(value)
         for key in value:
             value[key] = _built(value[key], met, depth)
-    elif isinstance(value, set | frozenset):
-        _check_hashed(value)
     elif isinstance(value, list):
         value[:] = [_built(entry, met, depth) for entry in value]
     elif isinstance(value, tuple):
         return tuple(_built(entry, met, depth) for entry in value)
-    else:
+    elif not isinstance(value, set | frozenset):  # their members are plain
         raise RefusedValueError("a type or a function where a value is expected")
     return value
 
 
-def _check_hashed(entries: Iterable[Any]) -> None:
-    """Keys and members of sets: what can be replaced in neither must not need to be."""
+def check_hashed(entries: Iterable[Any]) -> None:
+    """Refuses keys and members of sets that are no strings, bytes or numbers, before they are used.
+
+    They could not be replaced by arrays, and a tuple of shared tuples takes forever to hash.
+    """
     for entry in entries:
         if not isinstance(entry, _PLAIN):
             raise RefusedValueError(f"a key that is a {type(entry).__name__}")

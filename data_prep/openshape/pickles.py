@@ -22,6 +22,7 @@ from data_prep.openshape.pickled_arrays import (
     RefusedValueError,
     array_of_buffer,
     build_arrays,
+    check_hashed,
     reconstruct,
     scalar,
 )
@@ -140,6 +141,7 @@ def _complex(real: float, imaginary: float) -> complex:
 def _set(items: list) -> set:
     if not isinstance(items, list):
         raise RefusedValueError("a set that is not made of a list")
+    check_hashed(items)
     return set(items)
 
 
@@ -211,6 +213,26 @@ class _Unpickler(pickle._Unpickler):
             raise RefusedValueError(f"a state for a {type(built).__name__}")
         built.set_state(state)
 
+    def _load_setitem(self) -> None:
+        check_hashed(self.stack[-2:-1])
+        self.load_setitem()
+
+    def _load_setitems(self) -> None:
+        check_hashed(self.stack[::2])  # what lies above the mark
+        self.load_setitems()
+
+    def _load_dict(self) -> None:
+        check_hashed(self.stack[::2])
+        self.load_dict()
+
+    def _load_additems(self) -> None:
+        check_hashed(self.stack)
+        self.load_additems()
+
+    def _load_frozenset(self) -> None:
+        check_hashed(self.stack)
+        self.load_frozenset()
+
     def _load_bytearray8(self) -> None:
         # Python's own would make as many zeros as it is told before it looks whether they follow.
         (size,) = struct.unpack("<Q", self.read(8))
@@ -222,5 +244,10 @@ class _Unpickler(pickle._Unpickler):
     dispatch[pickle.REDUCE[0]] = _load_reduce
     dispatch[pickle.BUILD[0]] = _load_build
     dispatch[pickle.BYTEARRAY8[0]] = _load_bytearray8
+    dispatch[pickle.SETITEM[0]] = _load_setitem
+    dispatch[pickle.SETITEMS[0]] = _load_setitems
+    dispatch[pickle.DICT[0]] = _load_dict
+    dispatch[pickle.ADDITEMS[0]] = _load_additems
+    dispatch[pickle.FROZENSET[0]] = _load_frozenset
     for _opcode in _OBJECT_OPCODES:
         dispatch[_opcode[0]] = _refuse

@@ -179,6 +179,31 @@ def test_forged_and_damaged_pickles_are_refused(what):
         load_npy(FORGED[what], "shape.npy")
 
 
+# (((), ()), ((), ())) and so on, 45 deep: each tuple stands twice in the next one.
+_SHARED = b")" + b"2\x86" * 45
+SLOW = {
+    "a key, set alone": b"\x80\x04}" + _SHARED + b"Ns.",
+    "keys, set together": b"\x80\x04}(" + _SHARED + b"Nu.",
+    "a key of a dict from its parts": b"\x80\x04(" + _SHARED + b"Nd.",
+    "members of a set": b"\x80\x04\x8f(" + _SHARED + b"\x90.",
+    "members of a frozen set": b"\x80\x04(" + _SHARED + b"\x91.",
+    "members of a set from a list": _call("builtins", "set", b"](" + _SHARED + b"e\x85"),
+    "a shape": _call(
+        "numpy._core.numeric",
+        "_frombuffer",
+        b"(U\x00cnumpy\ndtype\n(U\x02f4tR" + _SHARED + b"U\x01Ct",
+    ),
+    "a data type": _call("numpy", "dtype", _SHARED + b"\x85"),
+    "a value": b"\x80\x04" + _SHARED + b".",
+}
+
+
+@pytest.mark.parametrize("what", SLOW)
+def test_small_pickles_that_would_take_for_ever_are_refused(what):
+    with pytest.raises(PickleError, match=r"shape\.npy"):
+        load_npy(SLOW[what], "shape.npy")
+
+
 def test_a_forged_memo_index_takes_no_memory():
     # Python's unpickler in C would set aside 34 GB here.
     assert load_npy(b"\x80\x02K\x07r\xff\xff\xff\x7f.", "x.npy") == 7
