@@ -30,6 +30,9 @@ from mixcon3d_jax.files import WriteError
 WAITS_S = (1, 2, 4, 8, 16, 32)
 _LIST_TIMEOUT_S = 60
 
+# Never the network's doing.
+_FAULTS = (TypeError, AttributeError)
+
 _KEPT = "What was downloaded is kept: run the same command again to continue"
 
 
@@ -76,6 +79,8 @@ def list_files(repo_id: str, endpoint: str | None = None) -> list[RemoteFile]:
     api = HfApi(endpoint=endpoint)
     try:
         info = api.dataset_info(repo_id, files_metadata=True, timeout=_LIST_TIMEOUT_S)
+    except _FAULTS:
+        raise
     # The client's own network errors differ between its versions and have no public base class.
     except Exception as error:
         raise HubError(_explain(error, repo_id, api.endpoint)) from error
@@ -129,7 +134,7 @@ def fetch(
                     expected_size=remote.size,
                 )
             return
-        except (StoppedError, WriteError):
+        except (StoppedError, WriteError, *_FAULTS):
             raise
         except Exception as error:
             if _size(partial) > before:

@@ -26,7 +26,8 @@ def unpack_zip(archive: Path, folder: Path) -> int:
       The number of files.
 
     Raises:
-      ZipError: the archive is damaged, or a member's name leads outside; nothing is written then.
+      ZipError: a member's name leads outside, and nothing is written; or the archive is damaged,
+        and the files before the damage stay.
       WriteError: the disk is too small, full or can't be written.
     """
     try:

@@ -12,7 +12,7 @@ from mixcon3d_jax.errors import InputError
 
 _BUFFER = 1 << 16
 # What `tarfile` raises for damaged content.
-_DAMAGED = (BrokenArchiveError, tarfile.TarError, ValueError, OverflowError, EOFError, OSError)
+_DAMAGED = (BrokenArchiveError, tarfile.TarError, ValueError, OverflowError, EOFError)
 
 
 class ArchiveError(InputError):
@@ -94,6 +94,11 @@ class _ArchiveReader:
     def _name_damage(self) -> Iterator[None]:
         try:
             yield
+        except OSError as error:
+            raise ArchiveError(
+                f"{self._name}: can't be read ({error}){self._position()}; run the same command "
+                "again"
+            ) from error
         except _DAMAGED as error:
             problem = str(error) or type(error).__name__
             if not isinstance(error, BrokenArchiveError):

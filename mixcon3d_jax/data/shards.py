@@ -76,7 +76,7 @@ def write_examples(path: Path, examples: Iterable[tuple[str, str, bytes]]) -> Wr
             size += len(example)
     finally:
         # The writer works in the background: `write` never fails, `close` tells of any failure.
-        with explain_failure(path, size):
+        with explain_failure(path, size, RuntimeError):
             writer.close()
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -101,11 +101,20 @@ def write_shards(
 
 
 @contextmanager
-def explain_failure(path: Path, needed: int | None = None) -> Iterator[None]:
-    """Turns the operating system's refusal to write into a message that says what to do."""
+def explain_failure(
+    path: Path, needed: int | None = None, *others: type[Exception]
+) -> Iterator[None]:
+    """Turns the operating system's refusal to write into a message that says what to do.
+
+    Args:
+      path: what is written.
+      needed: how many bytes it takes.
+      *others: errors that mean a refusal, too.  ArrayRecord's writer raises `RuntimeError`, which
+        anywhere else is a fault of the program.
+    """
     try:
         yield
-    except (OSError, RuntimeError) as error:  # ArrayRecord's writer raises RuntimeError
+    except (OSError, *others) as error:
         size = "" if needed is None else f"; it takes {needed / 1e6:.2f} MB"
         raise WriteError(
             f"{path} cannot be written ({error}{size}); make room or choose another folder, then "

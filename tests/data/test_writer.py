@@ -243,6 +243,15 @@ def test_a_full_disk_names_file_need_and_remedy_and_spares_other_data_sets(tmp_p
     assert not (full / ".unfinished").exists()
 
 
+def test_a_fault_of_the_program_is_not_called_a_full_disk(tmp_path, monkeypatch):
+    def fail(*args, **kwargs):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(np, "save", fail)
+    with pytest.raises(RuntimeError, match=r"^a bug$"):
+        write(tmp_path, {"train": records("train", 2)})
+
+
 def test_a_disk_that_fills_up_at_the_metadata(tmp_path, monkeypatch):
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device", str(tmp_path / "class_embeddings.npy"))

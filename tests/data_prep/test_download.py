@@ -286,6 +286,24 @@ def test_a_hub_that_gives_no_listing(hub, tmp_path, status, code, reason):
         list_files(REPO, hub.endpoint)
 
 
+@pytest.mark.parametrize("fault", [TypeError, AttributeError])
+def test_a_fault_of_the_program_is_not_called_one_of_the_network(hub, tmp_path, monkeypatch, fault):
+    tried = []
+
+    def fail(*args, **kwargs):
+        tried.append(1)
+        raise fault("a bug")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(hub_module, "http_get", fail)
+        with pytest.raises(fault, match="a bug"):
+            get(hub, tmp_path, ["ShapeNet"], workers=1)
+    assert len(tried) == 1
+    monkeypatch.setattr(hub_module.HfApi, "dataset_info", fail)
+    with pytest.raises(fault, match="a bug"):
+        list_files(REPO, hub.endpoint)
+
+
 def test_a_name_that_is_none(hub):
     with pytest.raises(HubError, match="--repo-id=a/b/c is no name of a repository"):
         list_files("a/b/c", hub.endpoint)

@@ -92,6 +92,16 @@ def test_damaged_archives(tmp_path):
         unpack_zip(archive, tmp_path / "meta_data")
 
 
+def test_the_files_before_the_damage_stay(tmp_path):
+    archive = make_zip(tmp_path / "a.zip", {"a": "first", "b": "text " * 1000})
+    content = bytearray(archive.read_bytes())
+    content[content.index(b"b", 40) + 10] ^= 255
+    archive.write_bytes(content)
+    with pytest.raises(ZipError, match=r"a\.zip can't be unpacked"):
+        unpack_zip(archive, tmp_path / "meta_data")
+    assert files_of(tmp_path / "meta_data") == {"a": "first"}
+
+
 def test_a_disk_that_is_too_small(tmp_path, monkeypatch):
     archive = make_zip(tmp_path / "a.zip", {"a": "x" * 100})
     monkeypatch.setattr(

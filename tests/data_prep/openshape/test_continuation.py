@@ -82,6 +82,17 @@ def test_a_disk_that_failed_in_mid_archive_costs_nothing_once_it_works(tmp_path,
     assert content(out / "abo") == content(tmp_path / "fresh/abo")
 
 
+def test_a_failing_disk_is_not_called_a_damaged_archive(tmp_path, disk, capsys):
+    packed = noisy_archive(tmp_path / "source/ABO.tar.gz", 6)
+    disk["at"] = len(packed) // 2
+    assert convert(tmp_path / "source", tmp_path / "out", "--embedding-size=8") == 1
+    (broken,) = report(tmp_path / "out/abo")["broken_archives"]
+    assert broken["reason"].startswith(
+        "ABO.tar.gz: can't be read ([Errno 5] Input/output error) at"
+    )
+    assert broken["reason"].endswith("are kept; run the same command again")
+
+
 def test_finished_shards_stay_when_the_disk_fails_before_their_end(tmp_path, disk):
     source, out = tmp_path / "source", tmp_path / "out"
     packed = noisy_archive(source / "ABO.tar.gz", 9)
