@@ -16,6 +16,9 @@ from data_prep.openshape.storage import write
 from data_prep.openshape.units import Unit
 from mixcon3d_jax.errors import InputError
 
+# Beam wraps whatever a worker raises in errors of its own, of which the text alone is left.
+_MENDABLE = "a worker can't go on: "
+
 
 def convert_with_beam(jobs: Sequence[Job], runner: str, options: Sequence[str]) -> None:
     """Converts every unit that is not finished.
@@ -26,7 +29,9 @@ def convert_with_beam(jobs: Sequence[Job], runner: str, options: Sequence[str]) 
       options: of the pipeline, as Beam's command line has them.
 
     Raises:
-      InputError: when Beam is not installed, or the pipeline fails.  Finished shards are kept.
+      InputError: when Beam is not installed, or a worker meets something that a user can mend.
+        Finished shards are kept.
+      Exception: whatever else ends the pipeline, as Beam raises it.
     """
     try:
         import apache_beam
@@ -40,20 +45,23 @@ def convert_with_beam(jobs: Sequence[Job], runner: str, options: Sequence[str]) 
     # Names of many thousand files are too much for a pipeline's own description.
     stored = [_store(job) for job in left]
     try:
-        with apache_beam.Pipeline(
-            options=PipelineOptions([f"--runner={runner}", *options])
-        ) as pipeline:
+        pipeline = apache_beam.Pipeline(options=PipelineOptions([f"--runner={runner}", *options]))
+    except Exception as error:  # `ValueError`, `ImportError` and others, by the runner
+        raise InputError(f"--beam-runner={runner}, or an option after --: {error}") from error
+    try:
+        with pipeline:
             (
                 pipeline
                 | "units" >> apache_beam.Create(stored)
                 | "spread" >> apache_beam.Reshuffle()
                 | "convert" >> apache_beam.Map(convert_stored)
             )
-    except Exception as error:  # Beam wraps whatever a worker raises in errors of its own
-        raise InputError(
-            f"the Beam pipeline failed: {error}\nFinished shards are kept: run the same command "
-            "again, it continues from there"
-        ) from error
+    except Exception as error:
+        kept = "Finished shards are kept: run the same command again, it continues from there"
+        if _MENDABLE in str(error):
+            raise InputError(f"the Beam pipeline failed: {error}\n{kept}") from error
+        error.add_note(kept)
+        raise
     lost = [job.unit.name for job in left if not job.is_finished()]
     if lost:
         raise InputError(
@@ -63,11 +71,18 @@ def convert_with_beam(jobs: Sequence[Job], runner: str, options: Sequence[str]) 
 
 
 def convert_stored(path: str) -> None:
-    """Converts a unit that is described in a file."""
+    """Converts a unit that is described in a file.
+
+    Raises:
+      InputError: whose message begins so that it is known again in an error of Beam's.
+    """
     fields = json.loads(epath.Path(path).read_text())
     unit = fields.pop("unit")
     unit["files"] = None if unit["files"] is None else tuple(unit["files"])
-    convert(Job(unit=Unit(**unit), **fields))
+    try:
+        convert(Job(unit=Unit(**unit), **fields))
+    except InputError as error:
+        raise InputError(f"{_MENDABLE}{error}") from error
 
 
 def _store(job: Job) -> str:

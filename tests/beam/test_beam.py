@@ -4,6 +4,8 @@ import apache_beam
 import pytest
 
 from data_prep.openshape import beam
+from mixcon3d_jax.errors import InputError
+from mixcon3d_jax.files import WriteError
 from tests.data_prep.openshape.folders import (
     content,
     convert,
@@ -72,26 +74,39 @@ def test_failures_are_reported_as_without_beam(tmp_path):
     assert report(tmp_path / "beam/abo") == report(tmp_path / "plain/abo")
 
 
+def _fail_on_last(monkeypatch, error: Exception) -> None:
+    original = beam.convert
+
+    def convert_or_fail(job):
+        if "files-0000006" in job.unit.name:
+            raise error
+        original(job)
+
+    monkeypatch.setattr(beam, "convert", convert_or_fail)
+
+
 def test_a_pipeline_that_fails_is_named_and_keeps_what_is_finished(tmp_path, monkeypatch, capsys):
     write_files(tmp_path / "source/ABO", shape_files("ABO", 8))
-    original = beam.convert_stored
-
-    def fail_on_last(path):
-        if "files-0000006" in path:
-            raise RuntimeError("the machine is on fire")
-        original(path)
-
-    monkeypatch.setattr(beam, "convert_stored", fail_on_last)
+    _fail_on_last(monkeypatch, WriteError("the disk is full"))
     with pytest.raises(SystemExit) as exited:
         convert(tmp_path / "source", tmp_path / "out", DIRECT)
     assert exited.value.code == 2
     message = capsys.readouterr().err
     assert "the Beam pipeline failed" in message
-    assert "the machine is on fire" in message
+    assert "the disk is full" in message
     assert "Finished shards are kept" in message
     monkeypatch.undo()
     assert convert(tmp_path / "source", tmp_path / "out") == 0
     assert ids(tmp_path / "out/abo") == expected_ids("ABO", *range(8))
+
+
+def test_a_fault_of_the_program_keeps_its_traceback(tmp_path, monkeypatch):
+    write_files(tmp_path / "source/ABO", shape_files("ABO", 8))
+    _fail_on_last(monkeypatch, TypeError("the machine is on fire"))
+    with pytest.raises(Exception, match="the machine is on fire") as raised:
+        convert(tmp_path / "source", tmp_path / "out", DIRECT)
+    assert not isinstance(raised.value, InputError)
+    assert "Finished shards are kept" in raised.value.__notes__[0]
 
 
 def test_options_are_the_pipelines(tmp_path, capsys):
