@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
+from data_prep.arguments import whole_number
 from data_prep.hub import RemoteFile, list_files
 from data_prep.storage import check_writable
 from data_prep.transfer import bytes_here, fetch_all
@@ -50,7 +51,12 @@ def _parser() -> argparse.ArgumentParser:
         "Objaverse/000-012 (default: everything)",
     )
     add("--repo-id", default=REPO_ID, help="a data set repository (default: %(default)s)")
-    add("--workers", type=int, default=4, help="files at the same time (default: %(default)s)")
+    add(
+        "--workers",
+        type=whole_number(1),
+        default=4,
+        help="files at the same time (default: %(default)s)",
+    )
     return parser
 
 
@@ -62,8 +68,6 @@ class DiskSpaceError(InputError):
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command."""
     args = _parser().parse_args(arguments)
-    if args.workers < 1:
-        raise InputError(f"--workers={args.workers}: give a number from 1 on")
     remotes = list_files(args.repo_id)
     if args.only is not None:
         remotes = choose(remotes, args.only.split(","))

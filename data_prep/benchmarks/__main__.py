@@ -13,10 +13,10 @@ from data_prep.benchmarks.lvis import prepare_lvis
 from data_prep.benchmarks.modelnet40 import read_modelnet40
 from data_prep.benchmarks.scanobjectnn import read_scanobjectnn
 from data_prep.benchmarks.write_clouds import write_clouds
+from data_prep.openshape.clip import CLIP_ID
 from data_prep.storage import check_writable
 from mixcon3d_jax.errors import InputError, exit_on_input_error
 
-CLIP_ID = "laion/CLIP-ViT-bigG-14-laion2B-39B-b160k"
 # Short ones first, whose faults are known at once; with the original's numbers of shapes.
 BENCHMARKS = {"modelnet40": 2468, "scanobjectnn": 2890, "objaverse_lvis": 46832}
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from etils import epath
 
 from data_prep.arguments import names_among, whole_number
+from data_prep.openshape.clip import CLIP_ID, EMBEDDING_SIZE
 from data_prep.openshape.folders import FOLDERS
 from data_prep.openshape.storage import is_remote
 from mixcon3d_jax.errors import InputError, exit_on_input_error
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from data_prep.openshape.convert import Job
     from data_prep.openshape.plan import Plan
     from data_prep.openshape.units import Unit
-
-CLIP_ID = "laion/CLIP-ViT-bigG-14-laion2B-39B-b160k"
-EMBEDDING_SIZE = 1280
 
 _DESCRIPTION = """\
 Converts OpenShape's training data, as `python -m data_prep.download` gets them, into one data set

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from data_prep import hub as hub_module
 from data_prep import transfer
-from data_prep.download import DiskSpaceError, choose, download
+from data_prep.download import DiskSpaceError, choose, download, main
 from data_prep.hub import HubError, RemoteFile, list_files
 from mixcon3d_jax.errors import InputError
 from tests.data_prep.hub_server import REPO, serve
@@ -302,6 +302,14 @@ def test_a_fault_of_the_program_is_not_called_one_of_the_network(hub, tmp_path, 
     monkeypatch.setattr(hub_module.HfApi, "dataset_info", fail)
     with pytest.raises(fault, match="a bug"):
         list_files(REPO, hub.endpoint)
+
+
+@pytest.mark.parametrize("workers", ["0", "-1", "x"])
+def test_workers_are_a_number_from_1_on(tmp_path, capsys, workers):
+    with pytest.raises(SystemExit) as exited:
+        main([f"--output={tmp_path}", f"--workers={workers}"])
+    assert exited.value.code == 2
+    assert f"'{workers}' is no whole number of 1 or more" in capsys.readouterr().err
 
 
 def test_a_name_that_is_none(hub):
