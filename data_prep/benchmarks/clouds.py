@@ -1,20 +1,19 @@
 """Labelled point clouds without views or texts -> records."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Float32, UInt8
 
 from data_prep.benchmarks.failures import Failures
+from data_prep.openshape.clouds import CloudFieldError, read_colors, read_points
 from mixcon3d_jax.data.schema import Record
 from mixcon3d_jax.errors import InputError
 
 GREY = 102  # 0.4, what a cloud without colours gets
-
-# How far a colour may lie outside of its range, as a share of it: rounding, not another unit.
-_COLOR_SLACK = 0.01
 
 
 class CloudError(InputError):
@@ -84,28 +83,20 @@ def read_cloud(
     Raises:
       CloudError: shapes don't fit, or a number is out of range.
     """
-    points = _numbers(item, "xyz", item.xyz)
-    if not np.isfinite(points).all():
-        raise CloudError(f"item {item.id!r}: xyz has NaN or infinite coordinates")
+    with _field(item, "xyz"):
+        points = read_points(item.xyz)
     if item.rgb is None:
         return points, np.full(points.shape, GREY, np.uint8)
-    colors = _numbers(item, "rgb", item.rgb) / white
-    if len(colors) != len(points):
-        raise CloudError(f"item {item.id!r}: {len(colors)} colours for {len(points)} points")
-    if not (colors.min() >= -_COLOR_SLACK and colors.max() <= 1 + _COLOR_SLACK):  # NaN is in none
-        raise CloudError(
-            f"item {item.id!r}: rgb goes from {colors.min() * white:.3g} to "
-            f"{colors.max() * white:.3g} instead of 0 to {white:g}"
-        )
-    return points, np.rint(255 * np.clip(colors, 0, 1)).astype(np.uint8)
+    with _field(item, "rgb"):
+        return points, read_colors(item.rgb, len(points), white)
 
 
-def _numbers(item: Item, field: str, value: Any) -> Float[np.ndarray, "points 3"]:
+@contextmanager
+def _field(item: Item, name: str) -> Iterator[None]:
+    """Says in which item and field something was wrong."""
     try:
-        with np.errstate(over="ignore"):  # infinity is found later
-            array = np.asarray(value, np.float32)
-    except (TypeError, ValueError) as error:
-        raise CloudError(f"item {item.id!r}: {field} is no array of numbers ({error})") from error
-    if array.ndim != 2 or array.shape[1] != 3 or not len(array):
-        raise CloudError(f"item {item.id!r}: {field} has shape {array.shape}, not (points, 3)")
-    return array
+        yield
+    except CloudFieldError as error:
+        raise CloudError(f"item {item.id!r}: {name} {error}") from None
+    except (TypeError, ValueError, OverflowError) as error:  # as NumPy says of strange content
+        raise CloudError(f"item {item.id!r}: {name} is no array of numbers ({error})") from error

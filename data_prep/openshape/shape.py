@@ -5,8 +5,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
+from data_prep.openshape.clouds import CloudFieldError, read_colors, read_points
 from data_prep.openshape.folders import FOLDERS
 from data_prep.openshape.pickles import load_npy
 from mixcon3d_jax.data.schema import EMBEDDING_KINDS, Record, Text
@@ -15,8 +16,6 @@ from mixcon3d_jax.errors import InputError
 _CAPTIONS = ("blip_caption", "msft_caption")
 _FLOAT16_MAX = float(np.finfo(np.float16).max)
 _MAX_TEXTS = 255
-# How far a colour may lie outside of 0..1: rounding, not another unit.
-_COLOR_SLACK = 0.01
 
 
 class ShapeError(InputError):
@@ -51,9 +50,9 @@ def read_shape(
         raise ShapeError(f"{name}, field 'id': is empty or missing; a shape is known by its id")
     _check_dataset(shape, name, dataset)
     with _field(name, "xyz"):
-        points = _points(shape.get("xyz"))
+        points = read_points(shape.get("xyz"))
     with _field(name, "rgb"):
-        colors = _colors(shape.get("rgb"), len(points))
+        colors = read_colors(shape.get("rgb"), len(points))
     with _field(name, "image_feat"):
         views = _embeddings(shape.get("image_feat"), embedding_size)
         if not len(views):
@@ -81,7 +80,7 @@ def _field(name: str, field: str) -> Iterator[None]:
     """Says in which file and field something was wrong."""
     try:
         yield
-    except _FieldError as error:
+    except (_FieldError, CloudFieldError) as error:
         raise ShapeError(f"{name}, field {field!r}: {error}") from None
     except (TypeError, ValueError, OverflowError) as error:  # as NumPy says of strange content
         raise ShapeError(f"{name}, field {field!r}: can't be read ({error})") from error
@@ -115,30 +114,6 @@ def _check_dataset(shape: Mapping[str, Any], name: str, dataset: str) -> None:
     if found in FOLDERS:
         known = f"is {found!r}, but the file lies among those of {dataset}"
     raise ShapeError(f"{name}, field 'dataset': {known}; put the file where it belongs")
-
-
-def _points(value: Any) -> Float[np.ndarray, "points 3"]:
-    with np.errstate(over="ignore"):  # infinity is found below
-        points = np.asarray(value, np.float32)
-    if points.ndim != 2 or points.shape[1] != 3:
-        raise _FieldError(f"has shape {points.shape} instead of (points, 3)")
-    if not len(points):
-        raise _FieldError("has no points")
-    if not np.isfinite(points).all():
-        raise _FieldError("has NaN or infinite coordinates")
-    return points
-
-
-def _colors(value: Any, num_points: int) -> UInt8[np.ndarray, "points 3"]:
-    """Colours in 0..1 as 0..255."""
-    colors = np.asarray(value, np.float32)
-    if colors.shape != (num_points, 3):
-        raise _FieldError(f"has shape {colors.shape} instead of {(num_points, 3)}, as 'xyz' has")
-    low, high = colors.min(), colors.max()
-    # NaN is in no range.
-    if not (low >= -_COLOR_SLACK and high <= 1 + _COLOR_SLACK):
-        raise _FieldError(f"has colours from {low:.3g} to {high:.3g} instead of 0..1")
-    return np.rint(np.clip(colors, 0, 1) * np.float32(255)).astype(np.uint8)
 
 
 def _embeddings(value: Any, embedding_size: int) -> Float[np.ndarray, "rows D"]:
