@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from data_prep.benchmarks import lvis_search
-from data_prep.benchmarks.__main__ import CLIP_ID, main
+from data_prep.benchmarks.__main__ import main
 from data_prep.benchmarks.clouds import CloudError, Item, read_cloud
 from data_prep.class_embedding_file import ClassEmbeddingsInfo, write_class_embeddings
+from data_prep.openshape.clip import CLIP_ID
 from data_prep.openshape.shape import read_shape
 from mixcon3d_jax.data.schema import decode_record
 from mixcon3d_jax.data.source import class_embeddings, open_split, read_card, record_labels
@@ -422,11 +423,11 @@ def test_a_label_that_is_no_class(source, tmp_path, capsys, label):
 
 BAD_CLOUDS = {
     "xyz has NaN": {"xyz": np.full((40, 3), np.nan)},
-    "xyz has shape (0, 3)": {"xyz": np.zeros((0, 3))},
+    "xyz has no points": {"xyz": np.zeros((0, 3))},
     "xyz has shape (40, 2)": {"xyz": np.zeros((40, 2))},
     "xyz is no array of numbers": {"xyz": "no"},
-    "39 colours for 40 points": {"rgb": np.zeros((39, 3))},
-    "rgb goes from 0 to 300 instead of 0 to 255": {
+    "rgb has shape (39, 3) instead of (40, 3)": {"rgb": np.zeros((39, 3))},
+    "rgb has colours from 0 to 300 instead of 0..255": {
         "rgb": np.diag([300.0, 0, 0]).repeat(14, 0)[:40]
     },
 }
