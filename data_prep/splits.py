@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -55,17 +56,25 @@ class SplitError(InputError):
     """A list of a split can't be used."""
 
 
+class Named(NamedTuple):
+    """A shape as a split's list names it."""
+
+    dataset: str
+    group: str
+    id: str
+
+
 @dataclass(frozen=True)
 class Matched:
     """A split's list, matched with the shards.
 
     Attributes:
       index: of the records that were found.
-      missing: (data set, id) of the others.
+      missing: the other entries.
     """
 
     index: SplitIndex
-    missing: list[tuple[str, str]]
+    missing: list[Named]
 
 
 @exit_on_input_error
@@ -98,8 +107,8 @@ def main(arguments: list[str] | None = None) -> int:
     return int(too_many)
 
 
-def read_split(path: Path) -> list[tuple[str, str]]:
-    """(data set, id) of every shape that a split's list names, in its order.
+def read_split(path: Path) -> list[Named]:
+    """Every shape that a split's list names, in its order.
 
     Raises:
       SplitError: if the file is missing, is no such list, or names an unknown data set.
@@ -119,26 +128,28 @@ def read_split(path: Path) -> list[tuple[str, str]]:
 
 
 def match(
-    entries: Sequence[tuple[str, str]],
+    entries: Sequence[Named],
     positions: dict[str, dict[str, int]],
     checksums: Mapping[str, str],
 ) -> Matched:
     """Finds every shape of a split in the shards.
 
     Args:
-      entries: (data set, id) of each.
+      entries: what the split's list names.
       positions: folder of a data set -> id -> position of its record.
       checksums: folder of a data set -> that of its list of ids.
     """
     # Only these: a split does not depend on data sets that it has nothing of.
-    named = {FOLDERS[name] for name, _ in entries}
+    named = {FOLDERS[entry.dataset] for entry in entries}
     folders = [folder for folder in positions if folder in named]
     dataset, position, missing = [], [], []
-    for name, record_id in entries:
-        folder = FOLDERS[name]
-        found = positions.get(folder, {}).get(record_id)
+    for entry in entries:
+        folder = FOLDERS[entry.dataset]
+        known = positions.get(folder, {})
+        # Of shapes with the same id all but the first carry their group.
+        found = known.get(f"{entry.group}/{entry.id}", known.get(entry.id))
         if found is None:
-            missing.append((name, record_id))
+            missing.append(entry)
         else:
             dataset.append(folders.index(folder))
             position.append(found)
@@ -151,7 +162,7 @@ def match(
     return Matched(index, missing)
 
 
-def _entry(path: Path, number: int, entry: object) -> tuple[str, str]:
+def _entry(path: Path, number: int, entry: object) -> Named:
     fields = entry if isinstance(entry, dict) else {}
     name, record_id = fields.get("dataset"), fields.get("id")
     if not isinstance(record_id, str) or not record_id:
@@ -161,10 +172,10 @@ def _entry(path: Path, number: int, entry: object) -> tuple[str, str]:
             f"{path}: entry {number} ({record_id}) is of data set {name!r}, which is none of "
             f"{', '.join(FOLDERS)}"
         )
-    return name, record_id
+    return Named(name, str(fields.get("group", "")), record_id)
 
 
-def _write(root: Path, split: str, matched: Matched, entries: Sequence[tuple[str, str]]) -> None:
+def _write(root: Path, split: str, matched: Matched, entries: Sequence[Named]) -> None:
     found = len(matched.index.position)
     if not found:
         raise SplitError(
@@ -173,13 +184,14 @@ def _write(root: Path, split: str, matched: Matched, entries: Sequence[tuple[str
         )
     path = write_index(root, split, matched.index)
     remove_neighbors(path)
-    counts = collections.Counter(name for name, _ in matched.missing)
+    counts = collections.Counter(entry.dataset for entry in matched.missing)
     print(f"{split}: {found:,} of {len(entries):,} shapes found ({path})")
     listed = path.with_suffix(".missing.json")
     if not matched.missing:
         listed.unlink(missing_ok=True)
         return
-    write_whole(listed, (json.dumps(matched.missing, indent=1) + "\n").encode())
+    names = [[entry.dataset, entry.id] for entry in matched.missing]
+    write_whole(listed, (json.dumps(names, indent=1) + "\n").encode())
     by_dataset = ", ".join(f"{name}: {count:,}" for name, count in counts.items())
     print(
         f"{split}: {len(matched.missing):,} shapes are not in the shards ({by_dataset}); they are "
@@ -191,12 +203,12 @@ def _write(root: Path, split: str, matched: Matched, entries: Sequence[tuple[str
 def _write_neighbors(
     root: Path,
     split: str,
-    entries: Sequence[tuple[str, str]],
+    entries: Sequence[Named],
     matched: Matched,
     table: tuple[list[str], Mapping[str, Sequence[int]]],
 ) -> None:
     missing = set(matched.missing)
-    ids = [record_id for name, record_id in entries if (name, record_id) not in missing]
+    ids = [entry.id for entry in entries if entry not in missing]
     found, without = neighbor_positions(ids, *table)
     path = write_neighbors(index_file(root, split), found)
     print(f"{split}: neighbours of {len(ids) - without:,} of {len(ids):,} shapes ({path})")

@@ -1,7 +1,8 @@
 """Reads the original's files that describe benchmarks, and says which of them is wrong where."""
 
+import collections
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,3 +86,13 @@ def check_exists(path: Path) -> None:
         raise BenchmarkError(
             f"{path} is missing; `python -m data_prep.download --only=meta_data` brings it"
         )
+
+
+def unique_ids(names: Iterable[str]) -> list[str]:
+    """An id for every item: its name; if that has come before, `NAME#2`, `NAME#3`, ..."""
+    times: collections.Counter[str] = collections.Counter()
+    ids = []
+    for name in names:
+        times[name] += 1
+        ids.append(name if times[name] == 1 else f"{name}#{times[name]}")
+    return ids

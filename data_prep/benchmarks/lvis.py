@@ -4,7 +4,6 @@ import hashlib
 import itertools
 import json
 import shutil
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -14,11 +13,11 @@ from jaxtyping import Float32
 
 from data_prep.benchmarks.class_rows import ClassRows
 from data_prep.benchmarks.failures import Failures
-from data_prep.benchmarks.files import BenchmarkError, read_npy, read_split
+from data_prep.benchmarks.files import BenchmarkError, read_npy, read_split, unique_ids
 from data_prep.benchmarks.lvis_search import DATASET, find_objaverse, search, sort_out
 from data_prep.benchmarks.lvis_units import Found
 from data_prep.openshape.units import Unit
-from mixcon3d_jax.data.schema import DatasetCard, SchemaError, parse_example
+from mixcon3d_jax.data.schema import DatasetCard, SchemaError, parse_example, renamed_example
 from mixcon3d_jax.data.shards import WrittenShard, write_examples
 from mixcon3d_jax.data.source import read_card
 from mixcon3d_jax.data.writer import finish_dataset
@@ -83,9 +82,6 @@ def _read_lvis_split(path: Path) -> list[dict[str, str]]:
                 f"{path}: shape {entry['uid']!r} is of data set {entry['dataset']!r}; all are of "
                 f"{DATASET}"
             )
-    uid, times = Counter(entry["uid"] for entry in entries).most_common(1)[0]
-    if times > 1:
-        raise BenchmarkError(f"{path}: shape {uid!r} is in it {times} times; get it again")
     return entries
 
 
@@ -104,17 +100,25 @@ def _original_embeddings(path: Path, classes: Sequence[str]) -> Float32[np.ndarr
 def _in_order(
     order: Sequence[tuple[str, str]], found: Mapping[Unit, Found], work: Path
 ) -> Iterator[WrittenShard]:
-    """Copies the records into shards in the order of `order`."""
+    """Copies the records into shards in the order of `order`.
+
+    A shape that the split names more than once is a record each time: `ID`, `ID#2`, ...
+    """
     filled = [part.shard for part in found.values() if part.shard.ids]
     records = ArrayRecordDataSource([str(shard.path) for shard in filled])
     position: dict[str, int] = {}
     ids = (record_id for shard in filled for record_id in shard.ids)
     for index, record_id in enumerate(ids):
         position.setdefault(record_id, index)
-    rest = progress(order, len(order), f"writing {NAME}")
+    names = unique_ids(uid for uid, _ in order)
+    entries = ((uid, name, category) for (uid, category), name in zip(order, names, strict=True))
+    rest = progress(entries, len(order), f"writing {NAME}")
     for index in range(-(-len(order) // _RECORDS_PER_SHARD)):
         block = itertools.islice(rest, _RECORDS_PER_SHARD)
-        examples = ((*item, records[position[item[0]]]) for item in block)
+        examples = (
+            (name, category, renamed_example(records[position[uid]], name, category))
+            for uid, name, category in block
+        )
         yield write_examples(work / f"test-{index:05d}.shard", examples)
 
 

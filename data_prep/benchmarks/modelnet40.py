@@ -6,7 +6,13 @@ from pathlib import Path
 import numpy as np
 
 from data_prep.benchmarks.clouds import Item, LabelledClouds
-from data_prep.benchmarks.files import BenchmarkError, embeddings_by_class, read_npy, read_split
+from data_prep.benchmarks.files import (
+    BenchmarkError,
+    embeddings_by_class,
+    read_npy,
+    read_split,
+    unique_ids,
+)
 
 FOLDER = "modelnet40"
 
@@ -37,9 +43,10 @@ def read_modelnet40(meta_data: Path) -> LabelledClouds:
             "both again"
         )
     items = []
-    for entry, cloud in zip(split, clouds, strict=True):
+    ids = unique_ids(entry["name"] for entry in split)
+    for entry, item_id, cloud in zip(split, ids, clouds, strict=True):
         fields = cloud if isinstance(cloud, Mapping) else {}
         # Without coordinates the item fails by itself, later and with its name.
         xyz, rgb = fields.get("xyz"), fields.get("rgb")
-        items.append(Item(entry["name"], entry["category"], xyz, rgb))
+        items.append(Item(item_id, entry["category"], xyz, rgb))
     return LabelledClouds("ModelNet40", tuple(rows), np.stack(list(rows.values())), items, 255.0)

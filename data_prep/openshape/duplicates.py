@@ -1,8 +1,8 @@
-"""Shapes with the same id: the first stays, the others are failures."""
+"""Shapes with the same id: those of other groups get the group into it; else the first stays."""
 
 import collections
 import dataclasses
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,38 +12,70 @@ from etils import epath
 from data_prep.openshape.assemble import DoneUnit
 from data_prep.openshape.finished import Failure, FinishedShard
 from data_prep.openshape.plan import Plan
-from data_prep.openshape.storage import is_remote, local_file
+from data_prep.openshape.storage import local_copy, local_file
 from data_prep.openshape.units import Unit
-from mixcon3d_jax.data.schema import parse_example
+from mixcon3d_jax.data.schema import parse_example, renamed_example
 from mixcon3d_jax.data.shards import write_examples
+
+# Position of a record in its shard -> the id that it gets; None if it is left out.
+Changes = Mapping[int, str | None]
 
 
 def without_duplicates(plan: Plan, done: Sequence[DoneUnit]) -> list[DoneUnit]:
-    """The units with one shape for each id; shards that lose some are written anew, elsewhere.
+    """The units with one shape for each id; shards that change are written anew, elsewhere.
 
-    What is finished stays as it is: a later run may find the other shape gone.
+    A shape with the id of an earlier one of another group is stored as `GROUP/ID`; one of the same
+    group is a failure.  What is finished stays as it is: a later run may find the other shape gone.
     """
-    firsts: dict[str, Unit] = {}
-    return [_first_ones(plan, found, firsts) for found in done]
+    known: dict[str, Unit] = {}
+    groups: dict[str, set[str]] = collections.defaultdict(set)
+    repeated = {
+        record_id
+        for record_id, times in collections.Counter(
+            record_id for found in done for shard in found.shards for record_id in shard.ids
+        ).items()
+        if times > 1
+    }
+    return [_told_apart(plan, found, repeated, known, groups) for found in done]
 
 
-def _first_ones(plan: Plan, found: DoneUnit, firsts: dict[str, Unit]) -> DoneUnit:
+def _told_apart(
+    plan: Plan,
+    found: DoneUnit,
+    repeated: set[str],
+    known: dict[str, Unit],
+    groups: dict[str, set[str]],
+) -> DoneUnit:
+    """One unit; `known` has the unit of every id so far, `groups` the groups of repeated ones."""
     shards, paths = [], dict(found.rewritten)
     for index, shard in enumerate(found.shards):
-        repeated = {}
+        changes: dict[int, str | None] = {}
+        failures = []
         for position, record_id in enumerate(shard.ids):
-            if record_id in firsts:
-                repeated[position] = _failure(found.unit, record_id, firsts[record_id])
+            if record_id not in repeated:
+                continue
+            group = _group(plan, found.unit, index, position)
+            if record_id not in known:
+                known[record_id] = found.unit
+            elif group and group not in groups[record_id]:
+                changes[position] = f"{group}/{record_id}"
             else:
-                firsts[record_id] = found.unit
-        if repeated:
+                changes[position] = None
+                failures.append(_failure(found.unit, record_id, known[record_id]))
+            groups[record_id].add(group)
+        if changes:
             path = plan.finished.shard_path(found.unit, index)
             paths[index] = path.with_suffix(".unique")
-            size = plan.options.embedding_size
-            written = _rewrite(path, paths[index], shard, repeated.keys(), size)
-            shard = dataclasses.replace(written, failures=(*shard.failures, *repeated.values()))
+            written = _rewrite(path, paths[index], shard, changes, plan.options.embedding_size)
+            shard = dataclasses.replace(written, failures=(*shard.failures, *failures))
         shards.append(shard)
     return dataclasses.replace(found, shards=tuple(shards), rewritten=paths)
+
+
+def _group(plan: Plan, unit: Unit, shard: int, position: int) -> str:
+    with local_copy(plan.finished.shard_path(unit, shard)) as readable:
+        example = next(_examples(readable, [position]))
+    return parse_example(example, plan.options.embedding_size)["group"].decode()
 
 
 def _failure(unit: Unit, record_id: str, first: Unit) -> Failure:
@@ -59,27 +91,25 @@ def _rewrite(
     path: epath.Path,
     target: epath.Path,
     shard: FinishedShard,
-    dropped: Set[int],
+    changes: Changes,
     embedding_size: int,
 ) -> FinishedShard:
-    """A shard without some of its records."""
+    """A shard with some of its records left out or under other ids."""
     points = collections.Counter(shard.point_counts)
     views = collections.Counter(shard.view_counts)
-    with local_file(target) as local:
-        if is_remote(path):
-            readable = local.with_name("whole")
-            path.copy(readable)
-        else:
-            readable = Path(path)
+    with local_copy(path) as readable, local_file(target) as local:
 
         def examples() -> Iterator[tuple[str, str, bytes]]:
-            for index, example in enumerate(_examples(readable)):
-                if index in dropped:
+            for index, example in enumerate(_examples(readable, range(len(shard.ids)))):
+                new_id = changes.get(index, shard.ids[index])
+                if new_id is None:
                     fields = parse_example(example, embedding_size)
                     _count_down(points, len(fields["points"]))
                     _count_down(views, len(fields["view_embeddings"]))
-                else:
-                    yield shard.ids[index], "", example
+                    continue
+                if index in changes:
+                    example = renamed_example(example, new_id, "")
+                yield new_id, "", example
 
         written = write_examples(local, examples())
     return dataclasses.replace(
@@ -92,10 +122,10 @@ def _rewrite(
     )
 
 
-def _examples(path: Path) -> Iterator[Any]:
+def _examples(path: Path, positions: Sequence[int]) -> Iterator[Any]:
     reader = ArrayRecordReader(str(path))
     try:
-        for index in range(reader.num_records()):
+        for index in positions:
             yield reader.read([index])[0]
     finally:
         reader.close()

@@ -61,6 +61,18 @@ def local_file(path: epath.Path) -> Iterator[Path]:
             uploaded.replace(path)
 
 
+@contextlib.contextmanager
+def local_copy(path: epath.Path) -> Iterator[Path]:
+    """A local file to read what is at `path`: that file itself, or a copy for as long as needed."""
+    if not is_remote(path):
+        yield Path(path)
+        return
+    with tempfile.TemporaryDirectory(prefix="mixcon3d-") as folder:
+        local = Path(folder) / path.name
+        path.copy(local)
+        yield local
+
+
 def write(path: epath.Path, content: bytes) -> None:
     """Writes a file that is whole or not there.
 

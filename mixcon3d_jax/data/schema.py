@@ -161,6 +161,14 @@ def serialize_example(example: Mapping[str, Any], embedding_size: int) -> bytes:
     return message.SerializeToString(deterministic=True)
 
 
+def renamed_example(serialized: bytes, record_id: str, class_name: str) -> bytes:
+    """A serialised example under another id and class."""
+    message = tf_example_pb2.Example.FromString(serialized)
+    for name, value in (("id", record_id), ("class_name", class_name)):
+        message.features.feature[name].bytes_list.value[0] = value.encode()
+    return message.SerializeToString(deterministic=True)
+
+
 def parse_example(serialized: bytes, embedding_size: int) -> dict[str, Any]:
     """The example that `serialize_example`, or `record_features`, serialised.
 

@@ -471,6 +471,21 @@ def test_a_hostile_file_runs_nothing(source, tmp_path, capsys, name):
     assert not (tmp_path / "ran").exists()
 
 
+def test_a_shape_that_a_split_names_twice_is_an_item_each_time(source, tmp_path):
+    again = dict(lvis_entries(source)[0], category="sofa")
+    edit_lvis(source, lambda entries: entries.append(again))
+    split = source / "meta_data" / "modelnet40" / "test_split.json"
+    items = json.loads(split.read_text())
+    items[1]["name"] = items[0]["name"]
+    split.write_text(json.dumps(items))
+    assert run(source, tmp_path, f"--only={LVIS},modelnet40") == 0
+    first, *_, last = records(tmp_path / LVIS)
+    assert (last.id, last.class_name) == (f"{again['uid']}#2", "sofa")
+    np.testing.assert_array_equal(last.points, first.points)
+    found = [record.id for record in records(tmp_path / "modelnet40")]
+    assert found[:2] == [items[0]["name"], f"{items[0]['name']}#2"]
+
+
 def edit_lvis(source, change):
     entries = lvis_entries(source)
     change(entries)
@@ -500,9 +515,6 @@ SPOILED = {
     ),
     "is of data set 'ABO'; all are of Objaverse": lambda source: edit_lvis(
         source, lambda entries: entries[1].update(dataset="ABO")
-    ),
-    "is in it 2 times": lambda source: edit_lvis(
-        source, lambda entries: entries.append(entries[0])
     ),
     "has embeddings of 4 classes, but lvis.json has 5": lambda source: edit_lvis(
         source, lambda entries: entries[0].update(category="spaceship")

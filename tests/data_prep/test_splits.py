@@ -85,6 +85,20 @@ def test_shapes_that_the_shards_lack_are_counted_and_listed(folders, capsys):
     assert not listed.exists()
 
 
+def test_shapes_with_one_id_are_told_apart_by_their_group(folders):
+    source, root = folders
+    card = DatasetCard("abo", generated.CLIP_ID, generated.EMBEDDING_SIZE, 9, 12)
+    records = [
+        dataclasses.replace(generated.make_record(i, "train", num_points=9), id=record_id)
+        for i, record_id in enumerate(["x", "b/x"])
+    ]
+    write_dataset(root / "abo", card, {"train": records})
+    groups = [entry("ABO", "x") | {"group": group} for group in ("b", "a")]
+    write_split(source, "train_all.json", groups)
+    assert run(folders, "--only=train_all") == 0
+    assert ids(root, "train_all") == ["b/x", "x"]
+
+
 def test_a_split_does_not_depend_on_data_sets_that_it_has_nothing_of(folders):
     write_split(folders[0], "ablation/train_shapenet_only.json", [entry("ABO", "ABO-1")])
     assert run(folders) == 0

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from mixcon3d_jax.data.source import read_card
+from mixcon3d_jax.data.schema import decode_record
+from mixcon3d_jax.data.source import open_split, read_card
 from tests.data_prep.openshape.folders import (
     convert,
     expected_ids,
@@ -14,6 +15,7 @@ from tests.data_prep.openshape.folders import (
     write_files,
     write_tar_gz,
 )
+from tests.openshape_files import make_shape, npy_bytes
 
 
 @pytest.fixture
@@ -66,3 +68,18 @@ def test_twice_in_one_shard_and_a_shard_of_nothing_else(tmp_path):
     assert report(out / "abo")["counts"]["failed"] == 4
     assert not (out / "abo/.unfinished").exists()
     assert convert(source, out, "--max-failures=4") == 0
+
+
+def test_the_same_id_in_another_group_is_another_shape(tmp_path):
+    source, out = tmp_path / "source", tmp_path / "out"
+    shapes = [make_shape("ABO", 0, 20, 8) | {"group": group} for group in ("a", "b", "a")]
+    files = [(f"{index}.npy", npy_bytes(shape)) for index, shape in enumerate(shapes)]
+    write_tar_gz(source / "ABO.tar.gz", files)
+    assert convert(source, out, "--max-failures=1") == 0
+    (name,) = expected_ids("ABO", 0)
+    assert ids(out / "abo") == [name, f"b/{name}"]
+    first, second = (decode_record(example) for example in open_split(out / "abo", "train"))
+    assert (first.id, first.group, second.id, second.group) == (name, "a", f"b/{name}", "b")
+    assert report(out / "abo")["counts"]["failed"] == 1
+    assert convert(source, out, "--max-failures=1") == 0
+    assert ids(out / "abo") == [name, f"b/{name}"]
