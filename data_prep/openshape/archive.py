@@ -19,8 +19,22 @@ class ArchiveError(InputError):
     """An archive can't be read from some point on; the message names it and the position."""
 
 
+# Headers that say the name of the next member, and are read into memory whole.
+_NAME_HEADERS = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
+_MAX_NAME_BYTES = 2**20
+
+
 class _StrictTarInfo(tarfile.TarInfo):
-    """A header that is missing or damaged is an error; `tarfile` takes it for the end."""
+    """A header that is missing or damaged is an error; `tarfile` takes it for the end.
+
+    So is a name that does not fit the memory.
+    """
 
     @classmethod
     def fromtarfile(cls, archive: tarfile.TarFile) -> tarfile.TarInfo:
@@ -30,6 +44,11 @@ class _StrictTarInfo(tarfile.TarInfo):
             raise
         except tarfile.HeaderError as error:
             raise BrokenArchiveError(f"is damaged or ends too early ({error})") from error
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type in _NAME_HEADERS and self.size > _MAX_NAME_BYTES:
+            raise BrokenArchiveError(f"has a name of {self.size} bytes")
+        return super()._proc_member(archive)
 
 
 def read_members(file: BinaryIO, name: str) -> Iterator[Member]:
@@ -66,14 +85,15 @@ class _ArchiveReader:
         while (entry := self._next(archive)) is not None:
             refused = _refused(entry)
             if refused or (entry.isreg() and is_shape_file(entry.name)):
+                # What was read since the member before this one was found, its content included.
+                since, packed = stream.packed - packed, stream.packed
                 yield Member(
                     name=entry.name,
                     position=entry.offset,
                     refused=refused,
                     read=lambda entry=entry: self._read(archive, entry),
-                    source_bytes=stream.packed - packed,
+                    source_bytes=since,
                 )
-                packed = stream.packed
         with self._name_damage():
             while stream.read(_BUFFER):
                 pass  # up to the checksum

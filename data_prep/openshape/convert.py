@@ -86,6 +86,9 @@ def convert(job: Job, advance: Callable[[int], None] = lambda _: None) -> None:
     shards = -(-shapes.count // job.shard_size)
     done = FinishedUnit(job.unit.fingerprint, shards, shapes.count, shapes.broken)
     finished.add_unit(job.unit, done)
+    advance(
+        max(job.unit.num_bytes - shapes.passed, 0)
+    )  # the end of an archive, or all after a break
 
 
 def _is_settled(shard: FinishedShard, first: int, shard_size: int) -> bool:
@@ -102,12 +105,14 @@ class _Shapes:
 
     Attributes:
       count: how many were met so far.
+      passed: bytes of the source that were gone through.
       ended: whether the last one was met.
       broken: what is wrong with an archive that breaks off.
     """
 
     def __init__(self, members: Iterator[Member], unit: Unit, advance: Callable[[int], None]):
         self.count = 0
+        self.passed = 0
         self.ended = False
         self.broken: Failure | None = None
         self._members = itertools.islice(members, unit.limit)
@@ -126,6 +131,7 @@ class _Shapes:
                 return
             self.count += 1
             yield member
+            self.passed += member.source_bytes
             self._advance(member.source_bytes)
             if self.ended:
                 return

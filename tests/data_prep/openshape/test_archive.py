@@ -70,11 +70,31 @@ def test_long_names_and_several_gzip_parts():
 
 def test_positions_and_progress():
     data = packed(FILES)
-    members = list(read_members(io.BytesIO(data), "A.tar.gz"))
     plain = gzip.decompress(data)
-    for member in members:
+    for member in read_members(io.BytesIO(data), "A.tar.gz"):
         assert plain[member.position :].startswith(member.name.encode())
-    assert 0 < sum(member.source_bytes for member in members) <= len(data)
+
+
+def test_progress_counts_what_reading_a_member_takes():
+    random = np.random.default_rng(0)
+    files = [(f"{index}.npy", random.bytes(200_000)) for index in range(40)]
+    data = packed(files)
+    seen = []
+    for member in read_members(io.BytesIO(data), "A.tar.gz"):
+        member.read()
+        seen.append(member.source_bytes)
+    # All but the last member, whose end nothing comes after.
+    assert 0.9 * len(data) < sum(seen) <= len(data)
+
+
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE])
+def test_a_name_that_would_fill_the_memory_breaks_the_archive(kind):
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w:gz") as archive:
+        content = b"x" * (2**20 + 1)
+        archive.addfile(entry("name", kind, size=len(content)), io.BytesIO(content))
+    with pytest.raises(ArchiveError, match="has a name of 1048577 bytes"):
+        read_all(stream.getvalue())
 
 
 def entry(name: str, kind: bytes = tarfile.REGTYPE, link: str = "", size: int = 0):
