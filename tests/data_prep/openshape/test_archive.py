@@ -3,6 +3,7 @@ import io
 import tarfile
 import zlib
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
