@@ -10,6 +10,7 @@ Figures go to `WORKDIR/eval/STEP.json`; what was changed is added to that name, 
 
 import re
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
@@ -84,6 +85,14 @@ def label_of(config: ConfigDict, trained: ConfigDict) -> str:
     return ",".join(changed)
 
 
+def check_model(config: ConfigDict, meta: dict[str, Any]) -> None:
+    """Raises an `InputError` if the config has another model than the checkpoint."""
+    differing = run_config.differing_keys(config, meta.get("config", config.to_dict()))
+    lines = [line for line in differing if line.startswith(("config.model.", "config.clip."))]
+    if lines:
+        raise InputError("the checkpoint is of another model:\n  " + "\n  ".join(lines))
+
+
 def main(argv: list[str]) -> None:
     """Evaluates one checkpoint."""
     del argv
@@ -100,8 +109,10 @@ def main(argv: list[str]) -> None:
     abstract = abstract_state(step_config.model, make_optimizer(step_config.optimizer), mesh)
     folder = BEST_FOLDER if _BEST.value else CHECKPOINTS_FOLDER
     with Checkpoints(workdir, config.checkpoint.keep, folder, read_only=True) as checkpoints:
+        meta = checkpoints.meta(_STEP.value)
+        check_model(config, meta)
         state = checkpoints.restore(abstract, _STEP.value)
-        missing = tuple(checkpoints.meta(_STEP.value).get("missing", ()))
+    missing = tuple(meta.get("missing", ()))
     evaluator(state, missing)
 
 

@@ -81,6 +81,7 @@ def test_evaluation_is_deterministic_and_takes_other_views(place):
         ("--only=nothing", "there is no benchmark 'nothing', only held_out"),
         ("--benchmark=a/b=c", "say NAME=FOLDER or NAME=FOLDER:SPLIT"),
         ("--best", "holds no finished checkpoint"),
+        ("--config.model.encoder.dim=64", "config.model.encoder.dim: 32 there, 64 here"),
     ):
         done = run(*evaluate, flag)
         assert done.returncode == 2

@@ -86,9 +86,8 @@ def convert(job: Job, advance: Callable[[int], None] = lambda _: None) -> None:
     shards = -(-shapes.count // job.shard_size)
     done = FinishedUnit(job.unit.fingerprint, shards, shapes.count, shapes.broken)
     finished.add_unit(job.unit, done)
-    advance(
-        max(job.unit.num_bytes - shapes.passed, 0)
-    )  # the end of an archive, or all after a break
+    # The end of an archive, or all that comes after a break.
+    advance(max(job.unit.num_bytes - shapes.passed, 0))
 
 
 def _is_settled(shard: FinishedShard, first: int, shard_size: int) -> bool:

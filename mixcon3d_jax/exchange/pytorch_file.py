@@ -91,7 +91,9 @@ def write_pytorch_file(path: Path, content: dict[str, Any]) -> None:
     tensors = _to_tensors(content, torch, {})
     with whole_file(path) as temporary:
         try:
-            torch.save(tensors, temporary)
+            # To a file, not a path: PyTorch would write the temporary name into it.
+            with temporary.open("wb") as file:
+                torch.save(tensors, file)
         except RuntimeError as error:  # PyTorch's writer says so when a disk is full
             raise WriteError.of(path, OSError(str(error))) from error
 
