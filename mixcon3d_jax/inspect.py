@@ -169,10 +169,14 @@ def _dataset_rows(folder: Path) -> Rows:
 
 
 def _evaluations(workdir: Path, step: int | None) -> str:
-    """Top-1 of the evaluations, a line for each step, benchmark and set of weights."""
+    """Top-1 of the evaluations, a line for each step, benchmark and set of weights.
+
+    Evaluations with settings of their own stand under their whole name, as `60-num_views=12`.
+    """
     rows: dict[tuple[str, ...], dict[str, str]] = {}
-    for path in sorted((workdir / "eval").glob("*.json"), key=lambda path: path.stem.zfill(12)):
-        if step is not None and path.stem != str(step):
+    found = [(int(path.stem.split("-")[0]), path) for path in (workdir / "eval").glob("*.json")]
+    for number, path in sorted(found):
+        if step is not None and number != step:
             continue
         for key, figure in _read_figures(path).items():
             weights, benchmark, mode, metric = key.split("/")

@@ -104,7 +104,7 @@ def mesh():
 
 
 def train_alone(config, workdir, mesh):
-    return train(config, workdir, mesh, lambda state: {})
+    return train(config, workdir, mesh, lambda state, missing: {})
 
 
 def test_training_goes_on_from_an_imported_step_as_if_nothing_had_been(data, mesh, tmp_path):

@@ -99,7 +99,7 @@ def test_a_best_checkpoint(tmp_path):
     mesh = make_mesh(1, 1, 1, jax.devices()[:1])
     state = initial_state(steps.model, make_optimizer(steps.optimizer), mesh, 0)
     meta = {"config": config.to_dict(), "clip_id": "of the best"}
-    best = BestCheckpoint(tmp_path, "ema/held_out/point/top1")
+    best = BestCheckpoint(tmp_path, "ema/held_out/point/top1", {"num_views": 4})
     best.offer(state.replace(step=jnp.int32(7)), FIGURES, meta)
     found = rows(describe(tmp_path))
     assert found["best"] == "7, by ema/held_out/point/top1: 12.3"
@@ -192,3 +192,14 @@ def test_the_command(workdir):
     done = run("/nowhere")
     assert done.returncode == 2
     assert done.stderr.startswith("error: /nowhere is no workdir")
+
+
+def test_an_evaluation_with_settings_of_its_own_is_named(workdir):
+    path = workdir / "eval" / "12-num_views=8.json"
+    path.write_text(json.dumps({"ema/held_out/point/top1": 50.0}))
+    try:
+        for place in (workdir, workdir / "checkpoints" / "12"):
+            lines = [line.split() for line in describe(place).splitlines()]
+            assert ["12-num_views=8", "held_out", "ema", "50.0", "-"] in lines
+    finally:
+        path.unlink()
