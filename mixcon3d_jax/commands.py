@@ -63,5 +63,6 @@ def start_devices(config: ConfigDict) -> Mesh:
     mesh = make_mesh(config.mesh.replica, config.mesh.data, config.mesh.fsdp)
     if jax.process_index() == 0:
         kinds = {device.device_kind for device in mesh.devices.flat}
-        print(f"{mesh.size} devices ({', '.join(sorted(kinds))})", file=sys.stderr)
+        number = "1 device" if mesh.size == 1 else f"{mesh.size} devices"
+        print(f"{number} ({', '.join(sorted(kinds))})", file=sys.stderr)
     return mesh
