@@ -44,9 +44,12 @@ def random_order(count: int, rng: np.random.Generator) -> Int[np.ndarray, "count
     are equal once in a hundred times; of those two the smaller number comes first.
     """
     random = rng.bit_generator.random_raw((count + 1) // 2).view(np.uint32)[:count]
-    keys = random.astype(np.uint64) << _INDEX_BITS | np.arange(count, dtype=np.uint64)
+    keys = random.astype(np.uint64)
+    keys <<= _INDEX_BITS
+    keys |= np.arange(count, dtype=np.uint64)
     keys.sort()
-    return (keys & _LOW_BITS).astype(np.intp)
+    keys &= _LOW_BITS
+    return keys.view(np.int64)
 
 
 def sample_points(
