@@ -1,7 +1,17 @@
-"""How the commands read the values of their flags."""
+"""What the commands have in common on the command line."""
 
 import argparse
 from collections.abc import Callable, Collection
+
+
+def command_parser(module: str, description: str, example: str) -> argparse.ArgumentParser:
+    """The parser of `python -m data_prep.MODULE`; description and example are shown as they are."""
+    return argparse.ArgumentParser(
+        prog=f"python -m data_prep.{module}",
+        description=description,
+        epilog=example,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
 
 
 def whole_number(least: int) -> Callable[[str], int]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data_prep.arguments import whole_number
+from data_prep.arguments import command_parser, whole_number
 from data_prep.manifest import hold_out, read_manifest
 from data_prep.prepare_asset import Outcome, PrepareOptions
 from data_prep.report import print_report, write_report
@@ -42,12 +42,7 @@ example:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m data_prep.assets",
-        description=_DESCRIPTION,
-        epilog=_EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("assets", _DESCRIPTION, _EXAMPLE)
     add = parser.add_argument
     add("--manifest", type=Path, required=True, help="the list of assets")
     add("--output", type=Path, required=True, help="the folder of the data set")

@@ -13,7 +13,7 @@ from jaxtyping import Float, Float32
 from data_prep.prompts import class_phrase
 from data_prep.storage import DAMAGED
 from mixcon3d_jax.errors import InputError
-from mixcon3d_jax.files import write_whole
+from mixcon3d_jax.files import npy_bytes, write_whole
 
 
 class ClassEmbeddingsError(InputError):
@@ -57,11 +57,10 @@ def write_class_embeddings(
     Raises:
       WriteError: one of them can't be written.
     """
-    buffer = io.BytesIO()
-    np.save(buffer, rows.astype(np.float32))
-    digest = hashlib.sha256(buffer.getvalue()).hexdigest()
+    content = npy_bytes(rows.astype(np.float32))
+    digest = hashlib.sha256(content).hexdigest()
     info = dataclasses.replace(info, embeddings_sha256=digest)
-    write_whole(path, buffer.getvalue())
+    write_whole(path, content)
     text = json.dumps(dataclasses.asdict(info), indent=1) + "\n"
     write_whole(info_path(path), text.encode())
 

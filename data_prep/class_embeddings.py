@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data_prep.arguments import command_parser
 from data_prep.class_embedding_file import (
     ClassEmbeddingsError,
     ClassEmbeddingsInfo,
@@ -42,12 +43,7 @@ class LabelsError(InputError):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m data_prep.class_embeddings",
-        description=_DESCRIPTION,
-        epilog=_EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("class_embeddings", _DESCRIPTION, _EXAMPLE)
     add = parser.add_argument
     add("--labels", type=Path, required=True, help="a JSON list, or a text file with a name a line")
     add(

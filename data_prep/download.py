@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-from data_prep.arguments import whole_number
+from data_prep.arguments import command_parser, whole_number
 from data_prep.hub import RemoteFile, list_files
 from data_prep.storage import check_writable
 from data_prep.transfer import bytes_here, fetch_all
@@ -36,12 +36,7 @@ example:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m data_prep.download",
-        description=_DESCRIPTION,
-        epilog=_EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("download", _DESCRIPTION, _EXAMPLE)
     add = parser.add_argument
     add("--output", type=Path, required=True, help="the folder that the files go to")
     add(

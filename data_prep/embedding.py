@@ -6,7 +6,6 @@ product may differ in the last bit with the batch that they are computed in.
 
 import functools
 import hashlib
-import io
 import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from data_prep.prepare_asset import decode_render, read_prepared
 from data_prep.prompts import PROMPT_TEMPLATES, prompts
 from data_prep.storage import DAMAGED
 from mixcon3d_jax.assets import NUM_VIEWS
-from mixcon3d_jax.files import write_whole
+from mixcon3d_jax.files import npy_bytes, write_whole
 from mixcon3d_jax.models.clip_folder import ClipFolder
 from mixcon3d_jax.progress import progress
 
@@ -143,8 +142,6 @@ def _in_blocks(
             rows = np.load(path, allow_pickle=False)
         except DAMAGED:
             rows = embed(block)
-            buffer = io.BytesIO()
-            np.save(buffer, rows)
-            write_whole(path, buffer.getvalue())
+            write_whole(path, npy_bytes(rows))
         results.append(rows)
     return np.concatenate(results)

@@ -1,6 +1,5 @@
 """The original's table of nearest neighbours, for a split of the converted shards."""
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from jaxtyping import Int32
 from data_prep.openshape.pickles import load_npy
 from mixcon3d_jax.data.neighbors import NUM_NEIGHBORS, neighbors_file
 from mixcon3d_jax.errors import InputError
-from mixcon3d_jax.files import write_whole
+from mixcon3d_jax.files import npy_bytes, write_whole
 from mixcon3d_jax.progress import progress
 
 NEIGHBORS_FILE = "meta_data/point_feat_knn.npy"
@@ -77,16 +76,13 @@ def neighbor_positions(
 
 
 def write_neighbors(index_path: Path, table: Int32[np.ndarray, "records neighbors"]) -> Path:
-    """Writes the table beside the split's index, in place of an earlier one.
+    """Writes the table beside the split's index.
 
     Raises:
       WriteError: if it can't be written.
     """
-    buffer = io.BytesIO()
-    np.save(buffer, table)
     path = neighbors_file(index_path)
-    remove_neighbors(index_path)
-    write_whole(path, buffer.getvalue())
+    write_whole(path, npy_bytes(table))
     return path
 
 

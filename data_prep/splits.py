@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_prep.arguments import names_among, whole_number
+from data_prep.arguments import command_parser, names_among, whole_number
 from data_prep.neighbor_table import (
     neighbor_positions,
     read_neighbors,
@@ -215,12 +215,7 @@ def _write_neighbors(
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m data_prep.splits",
-        description=_DESCRIPTION,
-        epilog=_EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("splits", _DESCRIPTION, _EXAMPLE)
     add = parser.add_argument
     add("--source", type=Path, required=True, help="the folder with the original's meta_data")
     add("--root", type=Path, required=True, help="the folder with the converted data sets")

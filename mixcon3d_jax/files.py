@@ -1,9 +1,12 @@
 """Files that are whole or not there, and what to say when one can't be written."""
 
 import contextlib
+import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
+
+import numpy as np
 
 from mixcon3d_jax.errors import InputError
 
@@ -47,3 +50,10 @@ def write_whole(path: Path, data: bytes) -> None:
     """
     with whole_file(path) as temporary:
         temporary.write_bytes(data)
+
+
+def npy_bytes(array: np.ndarray) -> bytes:
+    """The content of the `.npy` file of an array."""
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()

@@ -7,6 +7,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 TOP_K = (1, 3, 5)
+# What `accuracies` gives beside `count`.
+METRICS = (*(f"top{k}" for k in TOP_K), "class_mean")
 
 
 def top_k_counts(

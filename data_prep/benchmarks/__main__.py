@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_prep.arguments import names_among, whole_number
+from data_prep.arguments import command_parser, names_among, whole_number
 from data_prep.benchmarks.class_rows import ClassRows
 from data_prep.benchmarks.failures import Failures
 from data_prep.benchmarks.lvis import prepare_lvis
@@ -40,12 +40,7 @@ example:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m data_prep.benchmarks",
-        description=_DESCRIPTION,
-        epilog=_EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("benchmarks", _DESCRIPTION, _EXAMPLE)
     add = parser.add_argument
     add("--source", type=Path, required=True, help="the folder of the download")
     add("--output", type=Path, required=True, help="the folder of the data sets")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from etils import epath
 
-from data_prep.arguments import names_among, whole_number
+from data_prep.arguments import command_parser, names_among, whole_number
 from data_prep.openshape.clip import CLIP_ID, EMBEDDING_SIZE
 from data_prep.openshape.folders import FOLDERS
 from data_prep.openshape.storage import is_remote
@@ -41,12 +41,7 @@ examples:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m data_prep.openshape",
-        description=_DESCRIPTION,
-        epilog=_EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("openshape", _DESCRIPTION, _EXAMPLE)
     add = parser.add_argument
     add("--source", required=True, help="the folder of the original data")
     add("--output", required=True, help="the folder that gets a folder for every data set")

@@ -130,10 +130,8 @@ def open_training_data(root: Path, split: str, clip_id: str, embedding_size: int
     root = Path(root)
     path = index_file(root, split)
     if (root / CARD_FILE).exists() or not path.parent.is_dir():
-        card = read_card(root)
-        check_card(card, root, clip_id, embedding_size)
-        _check_views(card, root)
-        return TrainingData(open_split(root, split), card, _checksums([root]))
+        card, source = _open(root, split, clip_id, embedding_size)
+        return TrainingData(source, card, _checksums({root: card}))
     if not path.exists():
         known = ", ".join(sorted(other.stem for other in path.parent.glob("*.npz"))) or "none"
         raise schema.SchemaError(
@@ -143,23 +141,31 @@ def open_training_data(root: Path, split: str, clip_id: str, embedding_size: int
     index = read_index(path)
     cards, sources = {}, []
     for name, checksum in zip(index.datasets, index.checksums, strict=True):
-        cards[name] = read_card(root / name)
-        check_card(cards[name], root / name, clip_id, embedding_size)
-        _check_views(cards[name], root / name)
-        sources.append(open_split(root / name, INDEXED_SPLIT))
+        cards[name], source = _open(root / name, INDEXED_SPLIT, clip_id, embedding_size)
+        sources.append(source)
         if ids_checksum(root / name) != checksum:
             raise schema.SchemaError(
                 f"{path} was made for other shards than those in {root / name}; make it again "
                 "with `python -m data_prep.splits`"
             )
     _check_agreement(path, cards)
-    checksums = _checksums([root / name for name in index.datasets]) | {"index": _sha256(path)}
+    checksums = _checksums({root / name: card for name, card in cards.items()})
+    checksums["index"] = _sha256(path)
     return TrainingData(IndexedSource(sources, index), next(iter(cards.values())), checksums)
 
 
-def _checksums(directories: Sequence[Path]) -> dict[str, str]:
+def _open(
+    folder: Path, split: str, clip_id: str, embedding_size: int
+) -> tuple[schema.DatasetCard, Sequence[dict[str, Any]]]:
+    card = read_card(folder)
+    check_card(card, folder, clip_id, embedding_size)
+    _check_views(card, folder)
+    return card, open_split(folder, split)
+
+
+def _checksums(cards: Mapping[Path, schema.DatasetCard]) -> dict[str, str]:
     # By the data set's own name: its folder may be moved.
-    return {read_card(folder).name: _sha256(folder / CHECKSUMS_FILE) for folder in directories}
+    return {card.name: _sha256(folder / CHECKSUMS_FILE) for folder, card in cards.items()}
 
 
 def _sha256(path: Path) -> str:

@@ -3,7 +3,6 @@
 import collections
 import dataclasses
 import hashlib
-import io
 import json
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,6 +15,7 @@ from jaxtyping import Float
 
 from mixcon3d_jax.data import schema
 from mixcon3d_jax.data.shards import WrittenShard, explain_failure, write_shards
+from mixcon3d_jax.files import npy_bytes
 
 CARD_FILE = "card.json"
 CLASS_EMBEDDINGS_FILE = "class_embeddings.npy"
@@ -118,7 +118,7 @@ def finish_dataset(
         for split, written in shards.items():
             contents |= _describe_records(card, split, written)
         if card.classes:
-            contents[CLASS_EMBEDDINGS_FILE] = _npy(class_embeddings.astype(np.float32))
+            contents[CLASS_EMBEDDINGS_FILE] = npy_bytes(class_embeddings.astype(np.float32))
         named = _final_names(card, shards)
         contents[CHECKSUMS_FILE] = _checksums(named, contents)
         for name, content in contents.items():
@@ -198,7 +198,7 @@ def _describe_records(
                         f"which is not among the {len(card.classes)} classes of {card.name!r}"
                     )
                 labels.append(index_of[class_name])
-        described[labels_file(split)] = _npy(np.array(labels, np.int32))
+        described[labels_file(split)] = npy_bytes(np.array(labels, np.int32))
     return described
 
 
@@ -211,12 +211,6 @@ def _check_class_embeddings(
         raise schema.SchemaError(
             f"data set {card.name!r}: class embeddings of shape {expected} expected, got {found}"
         )
-
-
-def _npy(array: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, array)
-    return buffer.getvalue()
 
 
 def _write_tfds_metadata(

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mixcon3d_jax.files import write_whole
-
-_COLUMNS = ("top1", "top3", "top5", "class_mean")
+from mixcon3d_jax.metrics import METRICS
 
 
 def write_figures(
@@ -37,7 +36,7 @@ def format_table(figures: Mapping[str, float]) -> str:
     for benchmark in dict.fromkeys(key[1] for key in keys):
         sets = list(dict.fromkeys(key[0] for key in keys if key[1] == benchmark))
         count = next(figures["/".join([*key, "count"])] for key in keys if key[1] == benchmark)
-        columns = "".join(f"{column:>11}" for column in _COLUMNS)
+        columns = "".join(f"{column:>11}" for column in METRICS)
         lines += [
             "",
             f"{f'{benchmark}, {count:.0f} shapes':<32}"
@@ -46,7 +45,7 @@ def format_table(figures: Mapping[str, float]) -> str:
         ]
         for mode in dict.fromkeys(key[2] for key in keys if key[1] == benchmark):
             rows = [
-                "".join(_cell(figures, f"{which}/{benchmark}/{mode}/{c}") for c in _COLUMNS)
+                "".join(_cell(figures, f"{which}/{benchmark}/{mode}/{c}") for c in METRICS)
                 for which in sets
             ]
             lines.append(f"  {mode:<30}" + "   ".join(rows))

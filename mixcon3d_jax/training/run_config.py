@@ -13,6 +13,7 @@ from mixcon3d_jax.data.augment import AugmentConfig
 from mixcon3d_jax.data.pipeline import PipelineConfig
 from mixcon3d_jax.data.sampling import ViewPolicy
 from mixcon3d_jax.errors import InputError
+from mixcon3d_jax.metrics import METRICS
 from mixcon3d_jax.models.mixcon3d import MixCon3DConfig
 from mixcon3d_jax.models.pointbert import SCALINGS, PointBERTConfig
 from mixcon3d_jax.models.variables import flatten, model_structure
@@ -24,9 +25,8 @@ class ConfigError(InputError):
     """A config's value is not one that the program knows."""
 
 
-# How an evaluation looks at a shape, and what it counts (see `evaluation.zero_shot`, `metrics`).
+# How an evaluation looks at a shape (see `evaluation.zero_shot.class_logits`).
 EVALUATION_MODES = ("point", "image", "image_multiview", "fused", "fused_multiview", "sum")
-METRICS = ("top1", "top3", "top5", "class_mean")
 
 # Keys that may differ when a run is continued: they change neither data nor weights.
 _FREE_KEYS = ("virtual_cpu_devices", "data.root", "data.num_threads", "mesh.", "checkpoint.",

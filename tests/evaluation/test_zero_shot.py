@@ -17,6 +17,7 @@ from mixcon3d_jax.models.mixcon3d import MixCon3D, MixCon3DConfig
 from mixcon3d_jax.models.pointbert import PointBERTConfig
 from mixcon3d_jax.models.variables import split_module
 from mixcon3d_jax.sharding import make_mesh
+from mixcon3d_jax.training.run_config import EVALUATION_MODES
 from tests import generated
 
 CLASSES = 8
@@ -188,6 +189,10 @@ def rigged_model(generated_benchmark):
     return structure, {"views": hears(nothing, eye), "points": hears(eye, nothing)}
 
 
+def test_the_modes_that_a_config_may_name_are_those_that_there_are():
+    assert set(EVALUATION_MODES) == set(MODES)
+
+
 def test_the_model_with_rigged_weights(generated_benchmark):
     structure, weights = rigged_model(generated_benchmark)
     pipeline = PipelineConfig(128, ViewPolicy(4), seed=0)
@@ -236,4 +241,5 @@ def test_modes_without_what_they_need_are_left_out(generated_benchmark, has_view
     pipeline = PipelineConfig(128, ViewPolicy(4), seed=0)
     found = evaluate(benchmark, weights, structure, pipeline, 10, mesh, missing)
     assert {key.split("/")[2] for key in found} == modes
+    assert modes <= set(EVALUATION_MODES)
     assert found["views/held_out/point/top1"] == 25
