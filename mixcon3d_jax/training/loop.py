@@ -128,8 +128,9 @@ class _Run:
         batches = self._batches(start)
         began = time.perf_counter()
         for step in range(start, total):
-            preempted = self.preemption.reached(step)
-            if step > start and (preempted or _due(step, config.checkpoint.every_steps)):
+            # Not before the first step: whoever is asked to leave again and again still gets on.
+            preempted = step > start and self.preemption.reached(step)
+            if preempted or (step > start and _due(step, config.checkpoint.every_steps)):
                 save()
             if preempted:
                 self.checkpoints.wait()
