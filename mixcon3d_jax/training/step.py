@@ -23,7 +23,7 @@ from mixcon3d_jax.models.mixcon3d import (
     MixCon3DConfig,
 )
 from mixcon3d_jax.models.variables import Tree, model_structure, split_module
-from mixcon3d_jax.sharding import MESH_AXES
+from mixcon3d_jax.sharding import MESH_AXES, batch_sharding
 from mixcon3d_jax.training.optimizer import (
     OptimizerConfig,
     learning_rate_at,
@@ -141,6 +141,32 @@ def train_step(
 def _kept(tree: Tree, mask: Tree) -> Tree:
     """The tree with zeros where the mask is False."""
     return jax.tree.map(lambda keep, leaf: leaf if keep else jnp.zeros_like(leaf), mask, tree)
+
+
+def abstract_batch(
+    batch_size: int, num_points: int, num_views: int, embedding_size: int, mesh: Mesh
+) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes, types and shardings of a global batch as the pipeline makes it, without making one.
+
+    Args:
+      batch_size: rows over all devices (B).
+      num_points: points a cloud (N).
+      num_views: views a sample (M).
+      embedding_size: D, that of the frozen CLIP.
+      mesh: that the rows are split over.
+    """
+    shapes = {
+        "points": ((num_points, 3), jnp.uint16),
+        "colors": ((num_points, 3), jnp.uint8),
+        "view_embeddings": ((num_views, embedding_size), jnp.float32),
+        "text_embedding": ((embedding_size,), jnp.float32),
+        "has_text": ((), jnp.bool_),
+    }
+    rows = batch_sharding(mesh)
+    return {
+        name: jax.ShapeDtypeStruct((batch_size, *shape), kind, sharding=rows)
+        for name, (shape, kind) in shapes.items()
+    }
 
 
 def compile_train_step(
