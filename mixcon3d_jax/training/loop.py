@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from mixcon3d_jax.data.pipeline import train_batches
 from mixcon3d_jax.models.variables import parameter_count
-from mixcon3d_jax.sharding import batch_sharding, check_batch
+from mixcon3d_jax.sharding import batch_sharding, check_accumulation, check_batch
 from mixcon3d_jax.training import run_config
 from mixcon3d_jax.training.best import BestCheckpoint
 from mixcon3d_jax.training.checkpoint import CheckpointError, Checkpoints
@@ -48,6 +48,7 @@ def train(config: ConfigDict, workdir: Path, mesh: Mesh, evaluate: Evaluate) -> 
     """
     run_config.check_values(config)
     check_batch(config.optim.batch_size, mesh, "config.optim.batch_size")
+    check_accumulation(config.optim.batch_size, config.optim.accum_steps, mesh)
     data = open_run_data(config)
     step_config = run_config.step_config(config, len(data.source))
     claim_workdir(workdir, config, data.checksums)
