@@ -7,6 +7,9 @@ from setuptools import find_packages, setup
 # What preparing one's own 3D assets needs on top of training.
 PREP = ["trimesh>=4.6.13", "embreex>=2.17.7.post5"]
 
+# What `gs://` paths need.
+GCS = ["etils[epath-gcs]>=1.9"]
+
 setup(
     name="mixcon3d-jax",
     version="0.1.0",
@@ -41,11 +44,12 @@ setup(
     extras_require={
         "prep": PREP,
         "beam": ["apache-beam>=2.77"],
-        "gcs": ["etils[epath-gcs]>=1.9"],
+        "gcs": GCS,
         "torch": ["torch>=2.13"],
         "tpu": ["jax[tpu]>=0.10.2"],
         "dev": [
             *PREP,
+            *GCS,
             "hypothesis>=6.100",
             "psutil>=6.0",
             "pytest>=8.0",
