@@ -133,7 +133,7 @@ def finish_dataset(
         moves = {name: shard.path for name, shard in named.items()}
         moves |= {name: described / name for name in (*contents, *files) if name not in moves}
         _replace_earlier(directory, card, moves, described / CARD_FILE)
-        described.rmtree()
+        described.rmtree(missing_ok=True)  # in a bucket it was gone with its last file
         unfinished = described.parent
         if unfinished.is_dir() and not any(unfinished.iterdir()):  # else other work lies there
             unfinished.rmdir()
