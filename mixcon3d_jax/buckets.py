@@ -48,6 +48,12 @@ def as_path(path: os.PathLike[str] | str) -> AnyPath:
     return epath.Path(text)
 
 
+def absolute(path: os.PathLike[str] | str) -> AnyPath:
+    """The path without dependence on the current folder, which a path in a bucket never has."""
+    found = as_path(path)
+    return found if is_remote(found) else found.absolute()
+
+
 def filesystem() -> Any:
     """gcsfs' file system, for what a path can't do."""
     _check_installed()
@@ -65,7 +71,9 @@ def os_errors(path: AnyPath) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if not is_remote(path) or isinstance(error, FileNotFoundError | FileExistsError):
+        if not is_remote(path) or isinstance(
+            error, FileNotFoundError | FileExistsError | InputError
+        ):
             raise
         raise OSError(_reason(error)) from error
 

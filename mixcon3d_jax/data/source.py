@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from jaxtyping import Float, Int32
 
+from mixcon3d_jax.buckets import AnyPath, as_path
 from mixcon3d_jax.data import schema
 from mixcon3d_jax.data.writer import (
     CARD_FILE,
@@ -17,6 +18,7 @@ from mixcon3d_jax.data.writer import (
     ids_file,
     labels_file,
 )
+from mixcon3d_jax.files import read_whole
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,20 +37,21 @@ class StoredExamples(Sequence):
         return schema.parse_example(self.raw[index], self.embedding_size)
 
 
-def read_card(directory: Path) -> schema.DatasetCard:
+def read_card(directory: AnyPath) -> schema.DatasetCard:
     """What the data set in `directory` says about itself.
 
     Raises:
       SchemaError: if there is no finished data set, or one of another schema version.
     """
-    path = Path(directory) / CARD_FILE
-    if not path.exists():
+    path = as_path(directory) / CARD_FILE
+    content = read_whole(path)
+    if content is None:
         raise schema.SchemaError(
             f"{directory} holds no finished data set (there is no {CARD_FILE}); prepare one "
             "with a command of data_prep, or run that command again if it was interrupted"
         )
     try:
-        fields = json.loads(path.read_text())
+        fields = json.loads(content)
         version = fields.get("schema_version")
     except (ValueError, AttributeError) as error:  # not text, not JSON; JSON but not an object
         raise schema.SchemaError(

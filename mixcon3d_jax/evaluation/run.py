@@ -6,6 +6,7 @@ import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from mixcon3d_jax.buckets import AnyPath
 from mixcon3d_jax.data.source import read_card
 from mixcon3d_jax.data.writer import CARD_FILE
 from mixcon3d_jax.evaluation.benchmark import Benchmark, open_benchmark
@@ -38,7 +39,7 @@ class Evaluator:
       InputError: if a benchmark's data, the config and the mesh don't fit each other.
     """
 
-    def __init__(self, config: ConfigDict, workdir: Path, mesh: Mesh, label: str = ""):
+    def __init__(self, config: ConfigDict, workdir: AnyPath, mesh: Mesh, label: str = ""):
         check_values(config)
         check_batch(config.eval.batch_size, mesh, "config.eval.batch_size")
         self._config, self._workdir, self._mesh, self._label = config, workdir, mesh, label

@@ -1,10 +1,10 @@
 """Checkpoints of the training state."""
 
-from pathlib import Path
 from typing import Any
 
 import orbax.checkpoint as ocp
 
+from mixcon3d_jax.buckets import AnyPath, absolute
 from mixcon3d_jax.errors import InputError
 from mixcon3d_jax.files import WriteError
 from mixcon3d_jax.training.state import TrainState
@@ -34,13 +34,13 @@ class Checkpoints:
 
     def __init__(
         self,
-        workdir: Path,
+        workdir: AnyPath,
         keep: int,
         folder: str = CHECKPOINTS_FOLDER,
         *,
         read_only: bool = False,
     ):
-        self._directory = Path(workdir).absolute() / folder
+        self._directory = absolute(workdir) / folder
         if read_only and not self._directory.is_dir():
             raise self._empty()
         options = ocp.CheckpointManagerOptions(

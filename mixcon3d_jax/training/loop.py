@@ -6,13 +6,13 @@ does what it would have done anyway.
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from mixcon3d_jax.buckets import AnyPath
 from mixcon3d_jax.data.pipeline import train_batches
 from mixcon3d_jax.models.variables import parameter_count
 from mixcon3d_jax.sharding import batch_sharding, check_batch
@@ -30,7 +30,7 @@ from mixcon3d_jax.training.workdir import claim_workdir
 Evaluate = Callable[[TrainState, tuple[str, ...]], dict[str, float]]
 
 
-def train(config: ConfigDict, workdir: Path, mesh: Mesh, evaluate: Evaluate) -> TrainState:
+def train(config: ConfigDict, workdir: AnyPath, mesh: Mesh, evaluate: Evaluate) -> TrainState:
     """Trains to the end, from the newest checkpoint in `workdir` if there is one.
 
     Args:
@@ -103,6 +103,7 @@ def train(config: ConfigDict, workdir: Path, mesh: Mesh, evaluate: Evaluate) -> 
                 evaluate_and_keep(step)
                 log.restart_clock()
             if step > start and _due(step, config.checkpoint.every_steps):
+                log.flush()
                 checkpoints.save(state, meta)
             state, metrics = step_fn(state, next(batches))
             log.add(metrics)
@@ -113,6 +114,7 @@ def train(config: ConfigDict, workdir: Path, mesh: Mesh, evaluate: Evaluate) -> 
             if _due(step + 1, config.log.every_steps) or step + 1 == total:
                 log.report(step + 1)
         if total > start:
+            log.flush()
             checkpoints.save(state, meta)
             checkpoints.wait()
         # Last, so that whatever happens in it costs no training.

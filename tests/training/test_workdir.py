@@ -53,7 +53,7 @@ def test_a_folder_that_is_no_workdir_is_named(tmp_path):
 
 def test_a_workdir_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(WriteError, match=r"file/run/config\.json can't be written"):
+    with pytest.raises(WriteError, match=r"file/run/version\.json can't be written"):
         claim_workdir(tmp_path / "file" / "run", small_config("here"), CHECKSUMS)
 
 
