@@ -13,12 +13,15 @@ from mixcon3d_jax.buckets import AnyPath, as_path
 from mixcon3d_jax.errors import InputError
 from mixcon3d_jax.training.process import host_name, is_running, machine, start_time
 from mixcon3d_jax.training.versioned_file import VersionedFile
-from mixcon3d_jax.training.workdir import WorkdirError
 
 LOCK_FILE = "lock.json"
 _HEARTBEAT_SECONDS = 10.0
 # Six heartbeats: a host that only stumbles is not taken for dead.
 _STALE_SECONDS = 60.0
+
+
+class WorkdirError(InputError):
+    """A workdir is none, is damaged, or belongs to another run."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,8 +157,8 @@ class WorkdirLock:
             return
         if holder is None or holder.is_elsewhere():
             print(
-                f"{self._path} is held by {holder or 'an unknown run'}; without a sign of life from "
-                f"it for {self._stale:.0f} s this run takes over",
+                f"{self._path} is held by {holder or 'an unknown run'}; without a sign of life for "
+                f"{self._stale:.0f} s this run takes over",
                 flush=True,
             )
             deadline = time.monotonic() + self._stale

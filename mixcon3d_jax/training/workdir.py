@@ -11,8 +11,8 @@ from ml_collections import ConfigDict
 
 from mixcon3d_jax import __version__
 from mixcon3d_jax.buckets import AnyPath, as_path
-from mixcon3d_jax.errors import InputError
 from mixcon3d_jax.files import ReadError, read_whole, write_whole
+from mixcon3d_jax.training.lock import WorkdirError
 from mixcon3d_jax.training.run_config import differing_keys
 
 CONFIG_FILE = "config.json"
@@ -24,10 +24,6 @@ FORMAT = 1
 
 # Keys of a config that weights depend on.
 _OF_THE_WEIGHTS = ("config.model.", "config.clip.")
-
-
-class WorkdirError(InputError):
-    """A workdir is none, is damaged, or belongs to another run."""
 
 
 def claim_workdir(workdir: AnyPath, config: ConfigDict, checksums: Mapping[str, str]) -> None:
