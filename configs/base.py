@@ -27,6 +27,14 @@ def get_config() -> ml_collections.ConfigDict:
     # train on.
     config.data.root = ""
     config.data.split = "train"
+    # Where `root` is in a bucket (`gs://`): a folder on a disk of every host, to which the host
+    # copies what it needs before it starts.
+    config.data.stage_to = ""
+    # 1: a run goes through all records in one random order.  L > 1: the records are cut into L
+    # parts, each of which fills its own 1/L of the rows of every batch, in a random order of its
+    # own; a host then needs only the parts whose rows it holds.  Batches depend on L, and not on
+    # the number of hosts; L has to divide the batch.
+    config.data.parts = 1
     # Points a cloud.
     config.data.num_points = 10_000
     # Views a sample (M), and with which probability the first is the thumbnail, if there is one.
@@ -104,8 +112,21 @@ def get_config() -> ml_collections.ConfigDict:
     # Share of the old average that a step keeps, of weights and running statistics.
     config.optim.ema_decay = 0.9995
 
-    # Sizes of the mesh axes; -1 takes the devices that are left.  `replica`: slices of a pod.
-    # `data`: chips that split the batch.  `fsdp`: chips that split batch and parameters.
+    # The processes of a run, one a host.  A TPU pod knows them by itself; elsewhere each process is
+    # told the address of process 0 (`HOST:PORT`), how many there are and which it is, here or by
+    # JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID.  Nothing said is one process.
+    config.distributed = ml_collections.ConfigDict()
+    config.distributed.coordinator = ""
+    config.distributed.num_processes = 0
+    config.distributed.process_id = -1
+    # How long a start waits for all processes; after how long without a sign of life of one of them
+    # the others end.
+    config.distributed.timeout_seconds = 300.0
+    config.distributed.heartbeat_seconds = 100
+
+    # Sizes of the mesh axes; -1 takes the devices that are left.  `replica`: slices of a pod, or a
+    # multiple of their number.  `data`: chips that split the batch.  `fsdp`: chips that split batch
+    # and parameters.
     config.mesh = ml_collections.ConfigDict()
     config.mesh.replica = 1
     config.mesh.data = -1
@@ -115,8 +136,9 @@ def get_config() -> ml_collections.ConfigDict:
     # run before it.
     config.checkpoint = ml_collections.ConfigDict()
     config.checkpoint.every_steps = 1000
-    # The newest so many are kept.
+    # The newest so many are kept, and those of every so many steps (0: none).
     config.checkpoint.keep = 3
+    config.checkpoint.keep_every = 0
     # A figure of the evaluations, as `ema/modelnet40/point/top1`: the weights that have it highest
     # are kept in `WORKDIR/best`, too.  It was then chosen by that benchmark and flatters.
     config.checkpoint.best_by = ""

@@ -4,8 +4,8 @@ A folder that is staged looks like the one in the bucket, without the shards tha
 need.
 """
 
-import re
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +15,19 @@ from mixcon3d_jax.buckets import AnyPath, as_path, filesystem, os_errors
 from mixcon3d_jax.data.fetch import RemoteFile, StagingError, fetch_all, one_at_a_time
 from mixcon3d_jax.data.neighbors import neighbors_file
 from mixcon3d_jax.data.schema import DatasetCard
-from mixcon3d_jax.data.source import SHARDS_MISSING_FILE, read_card, split_shards
-from mixcon3d_jax.data.splits import SplitIndex, index_file, locate_split
-from mixcon3d_jax.data.writer import CARD_FILE, CHECKSUMS_FILE
+from mixcon3d_jax.data.source import STAGED_MARK, read_card, split_shards
+from mixcon3d_jax.data.splits import (
+    SPLITS_FOLDER,
+    SplitIndex,
+    index_file,
+    locate_split,
+    read_index,
+)
+from mixcon3d_jax.data.writer import CARD_FILE, CHECKSUMS_FILE, is_shard
 from mixcon3d_jax.files import ReadError, read_whole, write_whole
 
 # From the index of a split to the positions in it that this host reads.
 Needed = Callable[[SplitIndex], Int[np.ndarray, "needed"]]
-
-_SHARD = re.compile(r".*\.array_record-\d+-of-\d+")
 
 
 def stage_split(
@@ -43,25 +47,22 @@ def stage_split(
     """
     root = as_path(root)
     with one_at_a_time(folder):
-        index_here = index_file(folder, split)
-        own_card = read_whole(root / CARD_FILE) is not None
-        if not own_card:
-            _fetch_plain(root, folder, index_file(root, split))
-            datasets = locate_split(folder, split).datasets
+        if read_whole(root / CARD_FILE) is not None:
+            datasets: tuple[str, ...] = (".",)
         else:
-            datasets = (".",)
+            path = index_file(folder, split)
+            _fetch_unlisted(root, folder, f"{SPLITS_FOLDER}/{path.name}")
+            datasets = read_index(path).datasets
+            if neighbors:
+                _fetch_unlisted(root, folder, f"{SPLITS_FOLDER}/{neighbors_file(path).name}")
         for name in datasets:
-            _stage_metadata(root / name, folder, name)
-        if neighbors and not own_card:
-            table = neighbors_file(index_here).name
-            _fetch_plain(root, folder, index_here.with_name(table), root / "splits" / table)
-        index = locate_split(folder, split)
+            _stage_metadata(root, folder, name)
+        index, stored = locate_split(folder, split)
         chosen = needed(index)
         files: list[RemoteFile] = []
         for number, name in enumerate(index.datasets):
-            of_dataset = chosen[index.dataset[chosen] == number]
-            stored = "train" if not own_card else split
-            files += _shards(root / name, folder, name, stored, index.position[of_dataset])
+            positions = index.position[chosen[index.dataset[chosen] == number]]
+            files += _shards(root, folder, name, stored, positions)
         fetch_all(files, folder, "staging training data")
 
 
@@ -71,37 +72,34 @@ def stage_dataset(root: AnyPath, folder: Path, name: str, split: str) -> None:
     Args:
       root: in a bucket.
       folder: of this host, in the place of `root` from then on.
-      name: of the data set's folder under `root`.
-      split: which of its splits.
+      name: of the data set's folder under `root`; empty for `root` itself.
+      split: which of its splits; one that it lacks brings its metadata alone.
 
     Raises:
       InputError: if there is no such data set, it is damaged, or there is no room for it.
     """
     root = as_path(root)
     with one_at_a_time(folder):
-        card = _stage_metadata(root / name, folder, name)
+        card = _stage_metadata(root, folder, name)
         positions = np.arange(card.splits.get(split, 0))
-        fetch_all(_shards(root / name, folder, name, split, positions), folder, f"staging {name}")
+        fetch_all(_shards(root, folder, name, split, positions), folder, f"staging {card.name}")
 
 
-def _stage_metadata(source: AnyPath, folder: Path, name: str) -> DatasetCard:
+def _stage_metadata(root: AnyPath, folder: Path, name: str) -> DatasetCard:
     """Everything of a data set but its shards; the card last, as everywhere."""
+    source, target = _inside(root, name), folder / name
     card = read_card(source)
     digests = _digests(source)
-    target = folder / name
-    target.mkdir(parents=True, exist_ok=True)
-    write_whole(target / SHARDS_MISSING_FILE, b"")
-    fetch_all(
-        [_remote(source, name, file, card, digests) for file in _plain_files(card)],
-        folder,
-        f"staging what describes {card.name}",
-    )
-    write_whole(target / CARD_FILE, read_whole(source / CARD_FILE))
+    # From now on a shard that is missing is no damage.
+    write_whole(target / STAGED_MARK, b"")
+    files = [_remote(root, name, file, card, digests) for file in card.files if not is_shard(file)]
+    fetch_all(files, folder, f"staging what describes {card.name}")
+    write_whole(target / CARD_FILE, read_whole(source / CARD_FILE) or b"")
     return card
 
 
 def _shards(
-    source: AnyPath, folder: Path, name: str, split: str, positions: Int[np.ndarray, "needed"]
+    root: AnyPath, folder: Path, name: str, split: str, positions: Int[np.ndarray, "needed"]
 ) -> list[RemoteFile]:
     """The shards with these records of a data set whose metadata is here."""
     if not len(positions):
@@ -109,20 +107,24 @@ def _shards(
     card, digests = read_card(folder / name), _digests(folder / name)
     names, ends = split_shards(folder / name, split)
     wanted = np.unique(np.searchsorted(ends, positions, side="right"))
-    return [_remote(source, name, names[i], card, digests) for i in wanted]
+    return [_remote(root, name, names[i], card, digests) for i in wanted]
 
 
 def _remote(
-    source: AnyPath, name: str, file: str, card: DatasetCard, digests: dict[str, str]
+    root: AnyPath, name: str, file: str, card: DatasetCard, digests: dict[str, str]
 ) -> RemoteFile:
-    if "/" in file:
-        raise StagingError(f"{source / CARD_FILE} names {file!r}, which is no file beside it")
-    place = file if name == "." else f"{name}/{file}"
+    source = _inside(root, name)
+    if file != os.path.basename(file) or file not in card.files:
+        raise StagingError(f"{source / CARD_FILE} does not name {file!r} as a file beside it")
+    place = os.path.normpath(os.path.join(name, file))
     return RemoteFile(source / file, place, card.files[file], digests.get(file, ""))
 
 
-def _plain_files(card: DatasetCard) -> Iterable[str]:
-    return (file for file in card.files if not _SHARD.fullmatch(file))
+def _inside(root: AnyPath, name: str) -> AnyPath:
+    """The folder of a data set under `root`."""
+    if os.path.isabs(name) or ".." in name.split("/"):
+        raise StagingError(f"{root} names the data set {name!r}, which is not inside it")
+    return root / name
 
 
 def _digests(dataset: AnyPath) -> dict[str, str]:
@@ -135,15 +137,12 @@ def _digests(dataset: AnyPath) -> dict[str, str]:
     return {name: digest for digest, name in lines}
 
 
-def _fetch_plain(
-    root: AnyPath, folder: Path, target: Path | AnyPath, source: AnyPath | None = None
-) -> None:
+def _fetch_unlisted(root: AnyPath, folder: Path, name: str) -> None:
     """Brings a file that no card names."""
-    source = source or target
-    inside = str(source).removeprefix(str(root)).strip("/")
+    source = root / name
     try:
         with os_errors(source):
-            size = filesystem().info(str(source))["size"]
+            size = filesystem().info(os.fspath(source))["size"]
     except FileNotFoundError as error:
         raise StagingError(
             f"{source} is missing, and so is {root / CARD_FILE}; check config.data.root and "
@@ -151,4 +150,4 @@ def _fetch_plain(
         ) from error
     except OSError as error:
         raise ReadError.of(source, error) from error
-    fetch_all([RemoteFile(source, inside, size)], folder, f"staging {inside}")
+    fetch_all([RemoteFile(source, name, size)], folder, f"staging {name}")

@@ -4,6 +4,7 @@ import collections
 import dataclasses
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -37,6 +38,11 @@ def labels_file(split: str) -> str:
 def shard_file(name: str, split: str, index: int, count: int) -> str:
     """TFDS' name for one of the `count` shards of a data set's split."""
     return f"{name}-{split}.array_record-{index:05d}-of-{count:05d}"
+
+
+def is_shard(name: str) -> bool:
+    """Whether a file of a data set is a shard of any of its splits."""
+    return re.fullmatch(r".*\.array_record-\d+-of-\d+", name) is not None
 
 
 def write_dataset(
