@@ -47,8 +47,10 @@ class BucketServer:
       denied: buckets for which every request is answered with 403.
       denied_writes: buckets for which every change is answered with 403.
       failures: name of an object -> how many of the next requests for it get 503.
+      damaged: name of an object -> how many of the next answers have a wrong byte.
       slow: name of an object -> seconds by which its answers are late.
-      requests: (method, bucket, name of the object) of every request for an object.
+      requests: (method, bucket, name of the object) of every request for an object; the method is
+        READ for its content.
     """
 
     endpoint: str = ""
@@ -56,6 +58,7 @@ class BucketServer:
     denied: set[str] = field(default_factory=set)
     denied_writes: set[str] = field(default_factory=set)
     failures: dict[str, int] = field(default_factory=dict)
+    damaged: dict[str, int] = field(default_factory=dict)
     slow: dict[str, float] = field(default_factory=dict)
     requests: list[tuple[str, str, str]] = field(default_factory=list)
     lock: threading.RLock = field(default_factory=threading.RLock)
@@ -157,7 +160,8 @@ class _Handler(BaseHTTPRequestHandler):
         name = arguments[1] if len(arguments) > 1 else self._uploaded_name()
         if name:
             with state.lock:
-                state.requests.append((self.command, bucket, name))
+                kind = "READ" if self.query.get("alt") == "media" else self.command
+                state.requests.append((kind, bucket, name))
             time.sleep(state.slow.get(name, 0))
         if bucket in state.denied or (bucket in state.denied_writes and self.command != "GET"):
             raise _RefusedError(403, "test-account does not have storage.objects access")
@@ -233,17 +237,22 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.query.get("alt") != "media":
             self._json(_about(bucket, name, stored))
         else:
-            self._content(stored)
+            self._content(stored, name)
 
-    def _content(self, stored: StoredObject) -> None:
+    def _content(self, stored: StoredObject, name: str) -> None:
+        content = bytearray(stored.content)
+        with self.server_state.lock:
+            if self.server_state.damaged.get(name, 0):
+                self.server_state.damaged[name] -= 1
+                content[len(content) // 2] ^= 1
         headers = {
             "x-goog-generation": str(stored.generation),
             "x-goog-stored-content-encoding": "identity",
             "Last-Modified": time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime()),
         }
-        size, asked = len(stored.content), self.headers.get("Range")
+        size, asked = len(content), self.headers.get("Range")
         if not asked:
-            self._reply(200, stored.content, "application/octet-stream", headers)
+            self._reply(200, bytes(content), "application/octet-stream", headers)
             return
         first, last = re.fullmatch(r"bytes=(\d*)-(\d*)", asked).groups()
         begin = int(first) if first else max(size - int(last), 0)
@@ -251,7 +260,7 @@ class _Handler(BaseHTTPRequestHandler):
         if begin >= size:
             raise _RefusedError(416, "The requested range cannot be satisfied.")
         headers["Content-Range"] = f"bytes {begin}-{end - 1}/{size}"
-        self._reply(206, stored.content[begin:end], "application/octet-stream", headers)
+        self._reply(206, bytes(content[begin:end]), "application/octet-stream", headers)
 
     def _delete(self, bucket: str, name: str) -> None:
         with self.server_state.lock:

@@ -44,6 +44,11 @@ def cloud_storage() -> Iterator[BucketServer]:
 @pytest.fixture
 def bucket(cloud_storage) -> str:
     """`gs://NAME` of an empty bucket in `cloud_storage`."""
+    return new_bucket(cloud_storage)
+
+
+def new_bucket(cloud_storage: BucketServer) -> str:
+    """`gs://NAME` of one more empty bucket."""
     name = f"bucket-{uuid.uuid4().hex[:8]}"
     cloud_storage.buckets[name] = {}
     return f"gs://{name}"

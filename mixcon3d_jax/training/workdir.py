@@ -9,7 +9,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from mixcon3d_jax import __version__
+import mixcon3d_jax
 from mixcon3d_jax.buckets import AnyPath, as_path
 from mixcon3d_jax.files import ReadError, read_whole, write_whole
 from mixcon3d_jax.training.lock import WorkdirError
@@ -73,7 +73,7 @@ def write_config(workdir: AnyPath, config: ConfigDict) -> None:
       WriteError: if it can't be written.
     """
     # The config last: what has one is a workdir.
-    written_by = f"mixcon3d_jax {__version__}"
+    written_by = f"mixcon3d_jax {mixcon3d_jax.__version__}"
     _write_json(workdir, VERSION_FILE, {"format": FORMAT, "written_by": written_by})
     _write_json(workdir, CONFIG_FILE, config.to_dict())
 
@@ -110,8 +110,8 @@ def _check_format(workdir: AnyPath) -> None:
     if found > FORMAT:
         raise WorkdirError(
             f"{workdir} was written by {version.get('written_by')} (workdir format {found}), while "
-            f"this is mixcon3d_jax {__version__}, which reads formats up to {FORMAT}; update this "
-            "program, or use another --workdir"
+            f"this is mixcon3d_jax {mixcon3d_jax.__version__}, which reads formats up to {FORMAT}; "
+            "update this program, or use another --workdir"
         )
 
 
