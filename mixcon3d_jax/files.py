@@ -97,6 +97,21 @@ def read_whole(path: AnyPath) -> bytes | None:
         raise ReadError.of(path, error) from error
 
 
+def move_folder(path: AnyPath, target: AnyPath) -> None:
+    """Moves a folder; in a bucket file by file.
+
+    Raises:
+      WriteError: if it can't be moved.
+    """
+    with _explained(target):
+        if is_remote(path):
+            source, end = os.fspath(path), os.fspath(target)
+            filesystem().mv(f"{source}/", f"{end}/", recursive=True)
+        else:
+            Path(target).parent.mkdir(parents=True, exist_ok=True)
+            Path(path).rename(target)
+
+
 @contextlib.contextmanager
 def local_copy(path: AnyPath) -> Iterator[Path]:
     """A local file to read what is at `path`: that file itself, or a copy for as long as needed.

@@ -58,6 +58,11 @@ def bucket(cloud_storage):
     return "gs://runs"
 
 
+def upload(cloud_storage, folder):
+    for path in folder.iterdir():
+        cloud_storage.put(f"data/{path.name}", path.read_bytes(), "runs")
+
+
 def train(config, workdir, *arguments):
     return start(
         "mixcon3d_jax.train", f"--config={config}", f"--workdir={workdir}", *STEPS, *arguments
@@ -89,9 +94,18 @@ def test_everything_of_a_run_is_in_the_bucket(finished, cloud_storage):
     assert not [name for name in names if "tmp" in name]
 
 
-def test_it_is_evaluated_and_described(finished, cloud_storage):
+def test_it_is_evaluated_on_staged_data_and_described(
+    finished, cloud_storage, config, bucket, tmp_path
+):
+    upload(cloud_storage, config.parent / "data")
     out, _ = finish(
-        start("mixcon3d_jax.evaluate", f"--workdir={finished}", "--config.eval.num_views=2")
+        start(
+            "mixcon3d_jax.evaluate",
+            f"--workdir={finished}",
+            "--config.eval.num_views=2",
+            f"--config.data.root={bucket}/data",
+            f"--config.data.stage_to={tmp_path}",
+        )
     )
     assert f"({finished}/eval/12-num_views=2.json)" in out
     assert "a/run/eval/12-num_views=2.json" in cloud_storage.files("a/run/eval/", "runs")
@@ -128,6 +142,36 @@ def test_a_run_killed_while_it_saves_goes_on_from_the_checkpoint_before(
         np.testing.assert_array_equal(ours.raw[name], array)
     jax.tree.map(np.testing.assert_array_equal, ours.moments, theirs.moments)
     assert [row["step"] for row in read_metrics(workdir)] == [4, 8, 12]
+
+
+def test_a_checkpoint_that_was_damaged_in_the_bucket_is_set_aside(config, bucket, cloud_storage):
+    workdir = as_path(f"{bucket}/a/damaged")
+    finish(train(config, workdir, "--config.optim.epochs=2.0"))
+    names = cloud_storage.files("a/damaged/checkpoints/8/state/", "runs")
+    name = max(names, key=lambda name: len(names[name]))
+    cloud_storage.put(name, b"x" + names[name][1:], "runs")
+    out, _ = finish(train(config, workdir, "--config.optim.epochs=2.0"))
+    assert "checkpoints/8 is damaged" in out
+    assert "continuing from step 4 of 8" in out
+    assert cloud_storage.files("a/damaged/damaged/checkpoints-8/state/", "runs")
+    with Checkpoints(workdir, keep=3, read_only=True) as checkpoints:
+        assert checkpoints.steps() == [4, 8]
+        assert checkpoints.newest_sound() == 8
+
+
+def test_a_run_whose_data_and_workdir_are_in_a_bucket(config, bucket, cloud_storage, tmp_path):
+    upload(cloud_storage, config.parent / "data")
+    out, _ = finish(
+        train(
+            config,
+            f"{bucket}/a/all",
+            f"--config.data.root={bucket}/data",
+            f"--config.data.stage_to={tmp_path}",
+            "--config.data.parts=4",
+        )
+    )
+    assert "step 12/12" in out
+    assert "a/all/eval/12.json" in cloud_storage.files("a/all/", "runs")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from mixcon3d_jax.files import (
     ReadError,
     WriteError,
     local_copy,
+    move_folder,
     read_whole,
     whole_file,
     write_whole,
@@ -33,6 +34,15 @@ def test_what_is_written_is_read(folder):
         local.write_bytes(b"by name")
     assert read_whole(path) == b"by name"
     assert [found.name for found in (folder / "a").iterdir()] == ["b.bin"]
+
+
+def test_a_folder_is_moved(folder):
+    for name in ("a/1", "a/b/2"):
+        write_whole(folder / "from" / name, name.encode())
+    move_folder(folder / "from" / "a", folder / "new" / "to")
+    assert read_whole(folder / "new" / "to" / "1") == b"a/1"
+    assert read_whole(folder / "new" / "to" / "b" / "2") == b"a/b/2"
+    assert read_whole(folder / "from" / "a" / "1") is None
 
 
 def test_after_an_error_the_old_file_stays(folder):

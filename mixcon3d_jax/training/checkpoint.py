@@ -9,7 +9,7 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 from mixcon3d_jax.buckets import AnyPath, absolute
 from mixcon3d_jax.distributed.agreement import as_first_process_finds
 from mixcon3d_jax.errors import InputError
-from mixcon3d_jax.files import WriteError
+from mixcon3d_jax.files import WriteError, move_folder
 from mixcon3d_jax.training.checksums import find_damage, write_checksums
 from mixcon3d_jax.training.state import TrainState
 
@@ -209,13 +209,14 @@ class Checkpoints:
             aside = self._directory.parent / DAMAGED_FOLDER / f"{self._directory.name}-{step}"
             if aside.exists():
                 aside.rmtree()
-            aside.parent.mkdir(parents=True, exist_ok=True)
-            folder.rename(aside)
+            move_folder(folder, aside)
             then += f", and the damaged one is now {aside}"
         print(f"checkpoint {folder} is damaged: {problem}; {then}", flush=True)
 
     def _remove_unfinished(self) -> None:
         """On process 0: names and removes what a save that was broken off has left."""
+        if not self._directory.is_dir():  # a bucket has no folders without files
+            return
         finished = set(self.steps())
         for path in self._directory.iterdir():
             name = path.name.split(_UNFINISHED)[0]
