@@ -27,6 +27,14 @@ def get_config() -> ml_collections.ConfigDict:
     # train on.
     config.data.root = ""
     config.data.split = "train"
+    # Where `root` is in a bucket (`gs://`): a folder on a disk of every host, to which the host
+    # copies what it needs before it starts.
+    config.data.stage_to = ""
+    # 1: a run goes through all records in one random order.  L > 1: the records are cut into L
+    # parts, each of which fills its own 1/L of the rows of every batch, in a random order of its
+    # own; a host then needs only the parts whose rows it holds.  Batches depend on L, and not on
+    # the number of hosts; L has to divide the batch.
+    config.data.parts = 1
     # Points a cloud.
     config.data.num_points = 10_000
     # Views a sample (M), and with which probability the first is the thumbnail, if there is one.
