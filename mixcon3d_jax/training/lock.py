@@ -117,6 +117,11 @@ class WorkdirLock:
         except InputError as error:  # the next run of this host takes it anyway
             print(f"{self._path} could not be removed: {error}", file=sys.stderr)
 
+    @property
+    def token(self) -> str:
+        """What tells this lock from any other."""
+        return self._me.token
+
     def check(self) -> None:
         """Renews the lock; called before anything is written that another run would miss.
 
