@@ -16,6 +16,8 @@ import itertools
 import json
 import os
 import re
+import select
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -162,7 +164,9 @@ class _Handler(BaseHTTPRequestHandler):
             with state.lock:
                 kind = "READ" if self.query.get("alt") == "media" else self.command
                 state.requests.append((kind, bucket, name))
-            time.sleep(state.slow.get(name, 0))
+            if name in state.slow:
+                time.sleep(state.slow[name])
+                self._check_client()
         if bucket in state.denied or (bucket in state.denied_writes and self.command != "GET"):
             raise _RefusedError(403, "test-account does not have storage.objects access")
         with state.lock:
@@ -171,6 +175,13 @@ class _Handler(BaseHTTPRequestHandler):
                 raise _RefusedError(503, "try again")
             if arguments and bucket not in state.buckets:
                 raise _RefusedError(404, "The specified bucket does not exist.")
+
+    def _check_client(self) -> None:
+        """A request of a client that was killed meanwhile must not spoil what the next one does."""
+        if select.select([self.connection], [], [], 0)[0] and not self.connection.recv(
+            1, socket.MSG_PEEK
+        ):
+            raise ConnectionResetError
 
     def _uploaded_name(self) -> str:
         if "name" in self.query or self.query.get("uploadType") != "multipart":

@@ -5,12 +5,13 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mixcon3d_jax.data.fetch import StagingError
+from mixcon3d_jax.data.fetch import StagingError, one_at_a_time
 from mixcon3d_jax.data.schema import SchemaError
 from mixcon3d_jax.data.splits import SplitIndex, ids_checksum, write_index
 from mixcon3d_jax.data.verified import VERIFIED_FILE
@@ -141,9 +142,10 @@ def test_benchmarks_are_staged_in_whole(one, tmp_path, cloud_storage, bucket):
 
 STAGE = """
 import sys
-from tests.data.test_staging import config_of
-from mixcon3d_jax.training.run_data import open_run_data
-open_run_data(config_of(*sys.argv[1:], parts=1))
+from pathlib import Path
+import numpy as np
+from mixcon3d_jax.data.staging import stage_split
+stage_split(sys.argv[1], Path(sys.argv[2]), "train", lambda index: np.arange(len(index.position)))
 """
 
 
@@ -182,12 +184,15 @@ def test_a_killed_staging_goes_on_where_it_was(one, tmp_path, cloud_storage, buc
     assert first.read_bytes() == (one / first.name).read_bytes()
 
 
-def test_two_processes_of_a_host_stage_after_each_other(one, tmp_path, cloud_storage, bucket):
+def test_processes_of_a_host_stage_after_each_other(one, tmp_path, cloud_storage, bucket):
     remote = upload(cloud_storage, bucket, one)
-    command = [sys.executable, "-c", STAGE, remote, str(tmp_path)]
-    both = [subprocess.Popen(command, cwd=ROOT, env=os.environ) for _ in range(2)]
-    assert [process.wait(timeout=120) for process in both] == [0, 0]
-    assert len(contents_read(cloud_storage)) == len(shards_in(tmp_path)) == 4
+    with ThreadPoolExecutor() as threads:
+        with one_at_a_time(tmp_path):
+            task = threads.submit(open_run_data, config_of(remote, tmp_path, parts=1))
+            time.sleep(1)
+            assert cloud_storage.requests == []
+        task.result(timeout=60)
+    assert len(contents_read(cloud_storage)) == 4
 
 
 SHARD = "data/generated-train.array_record-00001-of-00004"

@@ -120,6 +120,15 @@ def test_a_killed_run_of_this_host_does_not_keep_the_next_waiting(workdir, holde
     assert time.monotonic() < began + 5
 
 
+def test_a_process_that_got_the_number_of_a_dead_one_keeps_nobody_out(workdir):
+    held = lock_of(workdir, heartbeat_seconds=60.0)
+    held.__enter__()
+    held._ended.set()
+    rewrite(workdir, process_start=1)
+    with lock_of(workdir, stale_seconds=60.0) as lock:
+        lock.check()
+
+
 def test_of_two_that_start_at_once_one_wins(workdir, holders):
     both = [holders(), holders()]
     for _ in range(20):
