@@ -58,14 +58,14 @@ create() {
 
 # wait_until_ready: as long as it takes; the request stays in the queue when this is interrupted.
 wait_until_ready() {
-  local said='' state
+  local said=''
   while :; do
-    state=$(tpu_state)
-    if [ "$state" != "$said" ]; then
-      note "$(date '+%Y-%m-%d %H:%M:%S') $TPU_NAME is $state"
-      said=$state
+    look_at_tpu
+    if [ "$TPU_STATE" != "$said" ]; then
+      note "$(date '+%Y-%m-%d %H:%M:%S') $TPU_NAME is $TPU_STATE"
+      said=$TPU_STATE
     fi
-    case $state in
+    case $TPU_STATE in
       READY) return 0 ;;
       ABSENT) fail "$TPU_NAME was deleted while it was awaited" ;;
       STOPPED) fail "$TPU_NAME was stopped; start it, or delete it with delete.sh" ;;
@@ -79,8 +79,8 @@ if [ "$DRY_RUN" = yes ]; then
   create
   exit 0
 fi
-state=$(tpu_state)
-case $state in
+look_at_tpu
+case $TPU_STATE in
   ABSENT) create ;;
   READY)
     note "$TPU_NAME is there and READY"

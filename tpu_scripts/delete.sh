@@ -30,12 +30,13 @@ if [ "$DRY_RUN" = yes ]; then
   delete
   exit 0
 fi
-state=$(tpu_state)
-case $state in
+look_at_tpu
+case $TPU_STATE in
   UNREACHABLE) fail "gcloud can't say whether there is a TPU $TPU_NAME; nothing was deleted" ;;
   ABSENT)
     # One that was made in another way would go on costing money.
-    if uses_queue && [ "$(node_state "$TPU_NAME")" != ABSENT ]; then
+    if uses_queue && [ "$(described tpu_vm describe "$TPU_NAME" '--format=value(state)')" != ABSENT ]
+    then
       fail "$TPU_NAME is no queued resource, but there is a TPU of that name; set PROVISIONING and \
 NUM_SLICES to what they were when it was made"
     fi
@@ -45,7 +46,7 @@ NUM_SLICES to what they were when it was made"
 esac
 if [ "$sure" = no ]; then
   printf 'Delete the TPU %s in %s (%s)?  What is not in a bucket is lost.  [y/N] ' \
-    "$TPU_NAME" "$ZONE" "$state" >&2
+    "$TPU_NAME" "$ZONE" "$TPU_STATE" >&2
   read -r answer || answer=''
   case $answer in
     y | Y | yes) ;;

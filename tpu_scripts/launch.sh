@@ -30,13 +30,12 @@ set_run
 
 # need_idle: every worker answers, is set up, and runs nothing.
 need_idle() {
-  local answers expected node states worker state _
+  local answers node states worker state _
   [ "$DRY_RUN" = no ] || return 0
-  expected=$(expected_workers)
   states=$(worker_states)
   answers=$(printf '%s\n' "$states" | grep -c . || true)
-  [ "$answers" -eq "$expected" ] ||
-    fail "$answers of $expected workers answer; nothing was launched"
+  [ "$answers" -eq "$WORKERS" ] ||
+    fail "$answers of $WORKERS workers answer; nothing was launched"
   while IFS=$'\t' read -r node worker state _; do
     case $state in
       not-set-up) fail "worker $worker of $node isn't set up; run setup.sh first" ;;

@@ -40,19 +40,13 @@ if [ "$DRY_RUN" = yes ]; then
   exit 0
 fi
 
-state=$(tpu_state)
-printf 'TPU %s in %s: %s\n' "$TPU_NAME" "$ZONE" "$state"
-if uses_queue; then
-  printf '  in the queue: %s\n' "$(queue_state)"
-fi
-[ "$state" != ABSENT ] || exit 0
-expected=0
-for node in $(node_names); do
-  node_state=$(node_state "$node")
-  printf '  %s: %s, %s workers\n' "$node" "${node_state% *}" "${node_state##* }"
-  expected=$((expected + ${node_state##* }))
-done
-if [ "$state" != READY ] || [ -z "$RUN" ]; then
+look_at_tpu
+printf 'TPU %s in %s: %s\n' "$TPU_NAME" "$ZONE" "$TPU_STATE"
+[ -z "$QUEUE_STATE" ] || printf '  in the queue: %s\n' "$QUEUE_STATE"
+while read -r node state count; do
+  [ -z "$node" ] || printf '  %s: %s, %s workers\n' "$node" "$state" "$count"
+done <<<"$NODES"
+if [ "$TPU_STATE" != READY ] || [ -z "$RUN" ]; then
   exit 0
 fi
 
@@ -64,13 +58,13 @@ answers=0
 while IFS=$'\t' read -r node worker state status since line; do
   [ -n "$node" ] || continue
   answers=$((answers + 1))
-  [ "$NUM_SLICES" -eq 1 ] || printf '  %s,' "$node"
+  [ "$NUM_SLICES" -eq 1 ] || worker="$worker of $node"
   printf '  worker %s: %s' "$worker" "$(meaning "$state" "$status")"
   [ "$since" = - ] || printf ', since %s' "$since"
   [ "$line" = - ] || printf '\n      %s' "$line"
   printf '\n'
 done <<<"$states"
-if [ "$answers" -ne "$expected" ]; then
-  printf '  %s of %s workers did not answer\n' "$((expected - answers))" "$expected"
+if [ "$answers" -ne "$WORKERS" ]; then
+  printf '  %s of %s workers did not answer\n' "$((WORKERS - answers))" "$WORKERS"
   cat "$errors" >&2
 fi

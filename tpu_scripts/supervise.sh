@@ -164,7 +164,8 @@ look() {
       log "$found: $(by_worker "$states")"
       # A TPU that is taken away says so a little later than its workers.
       sleep "$RELAUNCH_SECONDS"
-      if [ "$(tpu_state)" = READY ]; then
+      look_at_tpu
+      if [ "$TPU_STATE" = READY ]; then
         count_failure "$RUN ended early"
         next=launch
       fi
@@ -175,8 +176,8 @@ look() {
 next=set-up
 seen=no
 while :; do
-  state=$(tpu_state)
-  case $state in
+  look_at_tpu
+  case $TPU_STATE in
     READY)
       seen=yes
       look
@@ -198,7 +199,7 @@ while :; do
       ;;
     STOPPED) give_up "somebody stopped $TPU_NAME; start it or delete it, then supervise again" ;;
     *)
-      log "$TPU_NAME is $state; waiting"
+      log "$TPU_NAME is $TPU_STATE; waiting"
       sleep "$WATCH_SECONDS"
       ;;
   esac

@@ -54,16 +54,6 @@ def test_setup_takes_the_commit_that_is_asked_for(pod, repository):
     assert "has no branch, tag or commit 'nowhere'" in pod.run("setup", REF="nowhere", status=1)
 
 
-def test_setup_copies_the_files_of_this_checkout(pod):
-    pod.run("create")
-    output = pod.run("setup", REPO="local", EXTRAS="")
-    checkout = pod.cloud.home("pod", 1) / "mixcon3d_tpu/checkout"
-    assert (checkout / "configs/base.py").exists()
-    assert (checkout / "tpu_scripts/env.sh").exists()
-    assert not (checkout / ".git").exists()
-    assert len({line.split("local files ")[1][:12] for line in output.splitlines()}) == 1
-
-
 def test_an_image_with_an_old_python_gets_another_from_uv(pod, tmp_path, first_setup):
     programs = tmp_path / "old"
     programs.mkdir()
@@ -73,14 +63,14 @@ def test_an_image_with_an_old_python_gets_another_from_uv(pod, tmp_path, first_s
 echo "$@" >>"$HOME/called"
 case "$1 $2" in
   -c*) exit 1 ;;
-  "-m uv") cp -R {venv} venv && rm venv/.ready ;;
+  "-m uv") cp -R {venv} venv ;;
 esac
 """
     for name in ("python3", "python3.11", "python3.12", "python3.13"):
         (programs / name).write_text(old)
         (programs / name).chmod(0o755)
     with pod.cloud.state() as state:
-        state["image"] = None
+        state["image"], state["workers"] = None, 1
         state["environment"]["PATH_BEFORE"] = f"{programs}:"
     pod.run("create")
     assert "fetching 3.12 with uv" in pod.run("setup")
@@ -144,7 +134,7 @@ def test_a_run_from_launch_to_stop(pod):
     wait_until(lambda: "exit status 0" in pod.log(worker=0) + pod.log(worker=1))
     wait_until(lambda: pod.run("status").count("finished, since") == 2)
     # The log goes on where it was.
-    output = pod.run("logs", "--lines=4")
+    output = pod.run("logs", "--lines=9")
     assert "worker 0| ending with 75" in output
     assert "worker 1| === " in output
     output = pod.run("logs", "--lines=1", "--worker=1")
@@ -219,8 +209,8 @@ def test_several_slices_are_one_run(pod):
             assert about(pod, node, worker)["processes"] == "4", index
     output = pod.run("status")
     assert "in the queue: ACTIVE" in output
-    assert output.count("worker 1: running") == 2
-    assert "pod-1, worker 0: running" in output
+    assert output.count(": running, since ") == 4
+    assert "worker 0 of pod-1: running" in output
     assert "pod-1, worker 1| " in pod.run("logs", "--lines=2")
     assert "pod-1, worker 1: first stopped" in pod.run("stop")
     assert "--slice=2: slices are counted from 0" in pod.run("logs", "--slice=2", status=2)

@@ -36,7 +36,7 @@ worker_states() {
   on_all_workers "$(status_command)" | sort -t $'\t' -k 1,1 -k 2,2n
 }
 
-# outcome STATES: of all workers together, from lines of worker_states:
+# outcome STATES: of all WORKERS together, from lines of worker_states:
 #   unanswered  some did not answer
 #   running     on all
 #   partial     on some; it ended on the others
@@ -56,7 +56,7 @@ outcome() {
       preempted) preempted=$((preempted + 1)) ;;
     esac
   done <<<"$1"
-  if [ "$count" -eq 0 ] || [ "$count" -ne "$(expected_workers)" ]; then
+  if [ "$count" -eq 0 ] || [ "$count" -ne "$WORKERS" ]; then
     printf 'unanswered\n'
   elif [ "$running" -eq "$count" ]; then
     printf 'running\n'

@@ -62,55 +62,36 @@ described() {
   rm -f "$errors"
 }
 
-# node_state NODE: gcloud's word for it, and how many workers it has.
-node_state() {
-  local word count
-  read -r word count <<<"$(
-    described tpu_vm describe "$1" '--format=value(state,networkEndpoints.len())'
-  )"
-  printf '%s %s\n' "$word" "${count:-0}"
-}
-
-# expected_workers: how many all nodes have together.
-expected_workers() {
-  local node state sum=0
-  for node in $(node_names); do
-    state=$(node_state "$node")
-    sum=$((sum + ${state##* }))
-  done
-  printf '%s\n' "$sum"
-}
-
-# queue_state: gcloud's word for the queued resource.
-queue_state() {
-  described queued_resources describe "$TPU_NAME" '--format=value(state.state)'
-}
-
-# tpu_state: of all nodes together, one of
-#   ABSENT       doesn't exist
-#   UNREACHABLE  gcloud can't say
-#   WAITING      on its way: in the queue, being made, being repaired
-#   READY        every node is
-#   STOPPED      somebody stopped it
-#   LOST         preempted, ended or failed; has to be deleted and made again
-tpu_state() {
-  local node states=' ' state
+# look_at_tpu: leaves what there is in
+#   QUEUE_STATE  gcloud's word for the queued resource, if it is one
+#   NODES        a line a node: name, gcloud's word for it, how many workers it has
+#   WORKERS      how many workers there are in all
+#   TPU_STATE    of all together:
+#     ABSENT       doesn't exist
+#     UNREACHABLE  gcloud can't say
+#     WAITING      on its way: in the queue, being made, being repaired
+#     READY        every node is
+#     STOPPED      somebody stopped it
+#     LOST         preempted, ended or failed; has to be deleted and made again
+look_at_tpu() {
+  local count found=' ' node state
+  QUEUE_STATE='' NODES='' WORKERS=0 TPU_STATE=''
   if uses_queue; then
-    state=$(queue_state)
-    case $state in
+    QUEUE_STATE=$(described queued_resources describe "$TPU_NAME" '--format=value(state.state)')
+    case $QUEUE_STATE in
       ACTIVE) ;;
-      SUSPENDED | FAILED) state=LOST ;;
-      ABSENT | UNREACHABLE) ;;
-      *) state=WAITING ;;
+      ABSENT | UNREACHABLE) TPU_STATE=$QUEUE_STATE ;;
+      SUSPENDED | FAILED) TPU_STATE=LOST ;;
+      *) TPU_STATE=WAITING ;;
     esac
-    if [ "$state" != ACTIVE ]; then
-      printf '%s\n' "$state"
-      return
-    fi
+    [ -z "$TPU_STATE" ] || return 0
   fi
   for node in $(node_names); do
-    state=$(node_state "$node")
-    state=${state%% *}
+    read -r state count <<<"$(
+      described tpu_vm describe "$node" '--format=value(state,networkEndpoints.len())'
+    )"
+    NODES="$NODES$node $state ${count:-0}"$'\n'
+    WORKERS=$((WORKERS + ${count:-0}))
     case $state in
       READY | UNREACHABLE) ;;
       PREEMPTED | TERMINATED | UNKNOWN) state=LOST ;;
@@ -119,13 +100,13 @@ tpu_state() {
       ABSENT) if uses_queue; then state=LOST; fi ;;
       *) state=WAITING ;;
     esac
-    states="$states$state "
+    found="$found$state "
   done
   for state in LOST UNREACHABLE STOPPED WAITING ABSENT READY; do
-    case $states in
+    case $found in
       *" $state "*)
-        printf '%s\n' "$state"
-        return
+        TPU_STATE=$state
+        return 0
         ;;
     esac
   done
@@ -133,14 +114,13 @@ tpu_state() {
 
 # need_ready: for scripts that reach the workers.
 need_ready() {
-  local state
   [ "$DRY_RUN" = no ] || return 0
-  state=$(tpu_state)
-  case $state in
+  look_at_tpu
+  case $TPU_STATE in
     READY) ;;
     ABSENT) fail "there is no TPU $TPU_NAME in $ZONE; make it with create.sh" ;;
     LOST) fail "the TPU $TPU_NAME was taken away; delete it with delete.sh and make it again" ;;
-    *) fail "the TPU $TPU_NAME is $state, not READY; see status.sh" ;;
+    *) fail "the TPU $TPU_NAME is $TPU_STATE, not READY; see status.sh" ;;
   esac
 }
 

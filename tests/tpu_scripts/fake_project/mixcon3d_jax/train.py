@@ -52,6 +52,7 @@ while step < int(flags["config.steps"]) or deaf:
     if step == int(end_step) and process == int(end_process):
         marker = workdir / "ended"
         if not (once and marker.exists()):
+            workdir.mkdir(parents=True, exist_ok=True)
             marker.touch()
             end(end_status)
     if step % 10 == 0:
