@@ -35,10 +35,11 @@ case $TPU_STATE in
   UNREACHABLE) fail "gcloud can't say whether there is a TPU $TPU_NAME; nothing was deleted" ;;
   ABSENT)
     # One that was made in another way would go on costing money.
-    if uses_queue && [ "$(described tpu_vm describe "$TPU_NAME" '--format=value(state)')" != ABSENT ]
-    then
-      fail "$TPU_NAME is no queued resource, but there is a TPU of that name; set PROVISIONING and \
-NUM_SLICES to what they were when it was made"
+    if uses_queue; then
+      node=$(described tpu_vm describe "$TPU_NAME" '--format=value(state)')
+      [ "$node" = ABSENT ] ||
+        fail "$TPU_NAME is no queued resource, but there is a TPU of that name; set PROVISIONING \
+and NUM_SLICES to what they were when it was made"
     fi
     note "there is no TPU $TPU_NAME in $ZONE"
     exit 0

@@ -59,8 +59,10 @@ class Cloud:
             empty = {"nodes": {}, "queued": {}, "workers": 2, "failures": [], "environment": {}}
             empty["image"] = None
             state = json.loads(path.read_text()) if path.exists() else empty
-            yield state
-            path.write_text(json.dumps(state, indent=2))
+            try:
+                yield state
+            finally:
+                path.write_text(json.dumps(state, indent=2))
 
     def configure(self, **settings: Any) -> None:
         """Sets `workers` a node, `failures` of the next creations, or what workers come with.
@@ -233,7 +235,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _known(entries: State, kind: str, name: str) -> State:
     if name not in entries:
-        raise CommandError(f"NOT_FOUND: Resource 'projects/p/locations/z/{kind}/{name}' was not found")
+        raise CommandError(
+            f"NOT_FOUND: Resource 'projects/p/locations/z/{kind}/{name}' was not found"
+        )
     return entries[name]
 
 
@@ -334,7 +338,9 @@ def main(argv: list[str]) -> int:
     statuses = [process.wait() for process in started]
     for worker, status in enumerate(statuses):
         if status and len(statuses) > 1:
-            print(f"##### Command execution on worker {worker} failed with {status}", file=sys.stderr)
+            print(
+                f"##### Command execution on worker {worker} failed with {status}", file=sys.stderr
+            )
     return next((status for status in statuses if status), 0)
 
 

@@ -1,6 +1,5 @@
 """The real scripts on one side, the stand-in of gcloud on the other."""
 
-import os
 import re
 import subprocess
 import sys

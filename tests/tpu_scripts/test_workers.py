@@ -85,7 +85,7 @@ esac
 
 def test_flags_reach_the_training_as_they_are(pod):
     pod.ready()
-    flags = ["--config.steps=100000", "--config.a=it's \"two words\" $HOME `id` \\", "--config.b="]
+    flags = ["--config.steps=100000", '--config.a=it\'s "two words" $HOME `id` \\', "--config.b="]
     pod.run("launch", *flags, "--", "--verbose=a b")
     for worker in range(2):
         assert about(pod, worker=worker)["arguments"] == [

@@ -38,8 +38,8 @@ worker_states() {
 
 # outcome STATES: of all WORKERS together, from lines of worker_states:
 #   unanswered  some did not answer
-#   running     on all
-#   partial     on some; it ended on the others
+#   running     on all, but for some perhaps that are finished already
+#   partial     on some; on others it ended, not as it should
 #   bad-input   ended, on one at least with status 2
 #   finished    ended with status 0 on all
 #   preempted   ended with status 75, on some perhaps with 0
@@ -58,7 +58,7 @@ outcome() {
   done <<<"$1"
   if [ "$count" -eq 0 ] || [ "$count" -ne "$WORKERS" ]; then
     printf 'unanswered\n'
-  elif [ "$running" -eq "$count" ]; then
+  elif [ "$running" -gt 0 ] && [ "$((running + finished))" -eq "$count" ]; then
     printf 'running\n'
   elif [ "$running" -gt 0 ]; then
     printf 'partial\n'
@@ -75,8 +75,12 @@ outcome() {
 
 # by_worker STATES: as "worker 0 preempted (75), worker 1 crashed (137)".
 by_worker() {
-  printf '%s\n' "$1" | awk -F '\t' -v slices="$NUM_SLICES" \
-    '{ printf "%s%sworker %s %s (%s)", s, slices > 1 ? $1 " " : "", $2, $3, $4; s = ", " }'
+  local node worker state status _ separator=''
+  while IFS=$'\t' read -r node worker state status _; do
+    [ "$NUM_SLICES" -eq 1 ] || worker="$worker of $node"
+    printf '%sworker %s %s (%s)' "$separator" "$worker" "$state" "$status"
+    separator=', '
+  done <<<"$1"
 }
 
 # newest_step: that WORKDIR holds a checkpoint of, as the first worker sees it; -1 if there is none,

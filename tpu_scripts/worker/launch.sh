@@ -25,6 +25,7 @@ fi
 rm -f "$folder/exit_status" "$folder/processes"
 printf '=== %s: python -m %s ===\n' "$(date '+%Y-%m-%d %H:%M:%S')" "$*" >>"$folder/train.log"
 setsid nohup bash worker/run.sh "$run" "$@" >>"$folder/train.log" 2>&1 </dev/null 9>&- &
+disown
 
 for _ in {1..100}; do
   if grep -q '^program ' "$folder/processes" 2>/dev/null || [ -e "$folder/exit_status" ]; then

@@ -2,7 +2,8 @@
 
 Checkpoints are empty folders, made by process 0 every ten steps, at the end and on SIGTERM.
 `--config.end=STEP:STATUS:PROCESS` ends a process when it comes to a step, with STATUS `killed` by
-SIGKILL; with `:once` only the first time.  `--config.deaf=PROCESS` hears no SIGTERM and never ends.
+SIGKILL; with `:once` only the first time.  `--config.deaf=PROCESS` hears no SIGTERM and never ends,
+unless a process of the run was ended before it started.
 """
 
 import hashlib
@@ -17,7 +18,8 @@ flags = dict(argument.lstrip("-").split("=", 1) for argument in sys.argv[1:])
 process = int(os.environ["JAX_PROCESS_ID"])
 workdir = Path(flags["workdir"])
 folder = workdir / "checkpoints"
-deaf = flags.get("config.deaf") == str(process)
+marker = workdir / "ended"
+deaf = flags.get("config.deaf") == str(process) and not marker.exists()
 terminated = []
 
 
@@ -27,7 +29,7 @@ def save(step: int) -> None:
 
 
 def end(status: str) -> None:
-    print(f"ending with {status}", flush=True)
+    print(f"\nending with {status}", flush=True)
     if status == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
     sys.exit(int(status))
@@ -50,7 +52,6 @@ while step < int(flags["config.steps"]) or deaf:
         save(step)
         end("75")
     if step == int(end_step) and process == int(end_process):
-        marker = workdir / "ended"
         if not (once and marker.exists()):
             workdir.mkdir(parents=True, exist_ok=True)
             marker.touch()
