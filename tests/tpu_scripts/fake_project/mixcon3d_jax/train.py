@@ -51,11 +51,11 @@ while step < int(flags["config.steps"]) or deaf:
     if terminated:
         save(step)
         end("75")
-    if step == int(end_step) and process == int(end_process):
-        if not (once and marker.exists()):
-            workdir.mkdir(parents=True, exist_ok=True)
-            marker.touch()
-            end(end_status)
+    ends_here = step == int(end_step) and process == int(end_process)
+    if ends_here and not (once and marker.exists()):
+        workdir.mkdir(parents=True, exist_ok=True)
+        marker.touch()
+        end(end_status)
     if step % 10 == 0:
         save(step)
 save(step)
