@@ -40,7 +40,8 @@ worker_states() {
 #   unanswered  some did not answer
 #   running     on all, but for some perhaps that are finished already
 #   partial     on some; on others it ended, not as it should
-#   bad-input   ended, on one at least with status 2
+#   bad-input   ended with status 2 on all: when one process finds its input bad, all of them do;
+#               those that miss another one, which crashed, end with 2 as well
 #   finished    ended with status 0 on all
 #   preempted   ended with status 75, on some perhaps with 0
 #   crashed     ended in another way, or isn't there
@@ -62,7 +63,7 @@ outcome() {
     printf 'running\n'
   elif [ "$running" -gt 0 ]; then
     printf 'partial\n'
-  elif [ "$bad" -gt 0 ]; then
+  elif [ "$bad" -eq "$count" ]; then
     printf 'bad-input\n'
   elif [ "$finished" -eq "$count" ]; then
     printf 'finished\n'

@@ -9,7 +9,7 @@ from etils import epath
 
 
 def newest_step(workdir: str) -> int:
-    """The newest step with a finished checkpoint in `workdir`, a path or gs:// address, or -1."""
+    """The newest step with a checkpoint in `workdir`, a path or gs:// address; -1 for none."""
     folder = epath.Path(workdir) / "checkpoints"
     names = [path.name for path in folder.iterdir()] if folder.exists() else []
     return max((int(name) for name in names if name.isdigit()), default=-1)
