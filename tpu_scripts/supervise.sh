@@ -36,6 +36,12 @@ log() {
   printf '%s %s\n' "$(date '+%Y-%m-%d %H:%M:%S')" "$*"
 }
 
+# pause SECONDS: a signal to this script ends it at once.
+pause() {
+  sleep "$1" &
+  wait $!
+}
+
 give_up() {
   log "$*"
   exit 1
@@ -83,14 +89,14 @@ create_tpu() {
     2) give_up "create.sh refuses its input" ;;
     75)
       log "there is no capacity at the moment; trying again in $CREATE_SECONDS s"
-      sleep "$CREATE_SECONDS"
+      pause "$CREATE_SECONDS"
       ;;
     *)
       creations_failed=$((creations_failed + 1))
       [ "$creations_failed" -lt "$MAX_FAILURES" ] ||
         give_up "giving up after $creations_failed failed attempts to make the TPU"
       log "that failed; trying again in $CREATE_SECONDS s"
-      sleep "$CREATE_SECONDS"
+      pause "$CREATE_SECONDS"
       ;;
   esac
 }
@@ -144,7 +150,7 @@ look() {
     unanswered) log "not every worker answers; the run may be going on, so nothing is done" ;;
     partial)
       log "ended on some workers only: $(by_worker "$states")"
-      sleep "$PEER_SECONDS"
+      pause "$PEER_SECONDS"
       if [ "$(outcome "$(worker_states 2>/dev/null || true)")" = partial ]; then
         # Without the one that ended they can't save a common checkpoint: no long grace.
         log "stopping the others"
@@ -163,7 +169,7 @@ look() {
     preempted | crashed)
       log "$found: $(by_worker "$states")"
       # A TPU that is taken away says so a little later than its workers.
-      sleep "$RELAUNCH_SECONDS"
+      pause "$RELAUNCH_SECONDS"
       look_at_tpu
       if [ "$TPU_STATE" = READY ]; then
         count_failure "$RUN ended early"
@@ -181,7 +187,7 @@ while :; do
     READY)
       seen=yes
       look
-      [ "$next" = launch ] || sleep "$WATCH_SECONDS"
+      [ "$next" = launch ] || pause "$WATCH_SECONDS"
       continue
       ;;
     ABSENT)
@@ -194,13 +200,13 @@ while :; do
         seen=no next=set-up
       else
         log "that failed; trying again in $CREATE_SECONDS s"
-        sleep "$CREATE_SECONDS"
+        pause "$CREATE_SECONDS"
       fi
       ;;
     STOPPED) give_up "somebody stopped $TPU_NAME; start it or delete it, then supervise again" ;;
     *)
       log "$TPU_NAME is $TPU_STATE; waiting"
-      sleep "$WATCH_SECONDS"
+      pause "$WATCH_SECONDS"
       ;;
   esac
 done

@@ -62,6 +62,16 @@ def test_words_are_quoted_as_shells_read_them(tmp_path):
         assert eval(read.stdout) == words
 
 
+def test_the_page_names_scripts_and_settings_that_exist():
+    page = (SCRIPTS.parent / "docs" / "tpu_pods.md").read_text()
+    named = set(re.findall(r"\b(\w+)\.sh\b(?!/)", page))
+    assert named - {"env"} == set(NAMES)
+    settings = (SCRIPTS / "env.sh").read_text()
+    # What is set, and what stands alone in backticks.
+    variables = set(re.findall(r"\b([A-Z][A-Z_]+)=", page)) | set(re.findall(r"`([A-Z_]+)`", page))
+    assert sorted(name for name in variables if name not in settings) == []
+
+
 @pytest.mark.parametrize(
     ("settings", "command"),
     [

@@ -10,7 +10,7 @@ from mixcon3d_jax.training.checkpoint import CHECKPOINTS_FOLDER
 from tests.generated import make_dataset
 from tests.tpu_scripts.pod import IMAGE, Pod, wait_until
 
-STEPS = 48
+STEPS = 40
 # Seconds, on a machine that has other things to do.
 PATIENCE = 600
 CONFIG_FILE = """
@@ -19,8 +19,8 @@ from tests.generated import small_config
 
 def get_config():
     config = small_config(Path({data!r}))
-    config.virtual_cpu_devices = 2
-    config.optim.epochs = 12.0
+    config.virtual_cpu_devices = 1
+    config.optim.epochs = 10.0
     config.checkpoint.every_steps = 4
     config.eval.every_steps = 0
     return config
@@ -36,8 +36,8 @@ def test_a_run_of_two_hosts_survives_the_loss_of_its_tpu_bit_for_bit(tmp_path):
     cache = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "compiled")}
     pod.cloud.configure(environment=IMAGE | cache)
     try:
-        supervisor = pod.start("supervise", "--config.seed=3", WATCH_SECONDS=1)
-        wait_until(lambda: (pod.workdir / "checkpoints/8").exists(), PATIENCE)
+        supervisor = pod.start("supervise", "--config.seed=3", WATCH_SECONDS=5)
+        wait_until(lambda: "compiling the training step" in pod.log(), PATIENCE)
         assert pod.run("status").count(": running, since ") == 2
         checkout = pod.cloud.home("pod", 1) / "mixcon3d_tpu/checkout"
         assert (checkout / "tpu_scripts/env.sh").exists()
@@ -46,18 +46,23 @@ def test_a_run_of_two_hosts_survives_the_loss_of_its_tpu_bit_for_bit(tmp_path):
         venv = "mixcon3d_tpu/venv"
         shutil.copytree(pod.cloud.home("pod") / venv, tmp_path / "image" / venv, symlinks=True)
         pod.cloud.configure(image=str(tmp_path / "image"))
-        pod.cloud.preempt("pod")
+        wait_until(lambda: (pod.workdir / "checkpoints/4").exists(), PATIENCE)
+        pod.cloud.preempt("pod", grace=PATIENCE)
         preempted = pod.log()
         output, _ = supervisor.communicate(timeout=PATIENCE)
         assert supervisor.returncode == 0, output
         assert "first is finished" in output
-        assert "4 devices (cpu) of 2 processes" in preempted
+        assert "2 devices (cpu) of 2 processes" in preempted
         assert "exit status 75" in preempted
         assert "compiling the training step" in pod.log()
 
         pod.set(WORKDIR=tmp_path / "runs" / "second")
         pod.run("launch", "--config.seed=3")
-        wait_until(lambda: pod.run("status").count(": finished, since ") == 2, PATIENCE)
+        wait_until(
+            lambda: all("exit status 0" in pod.log(worker=i, run="second") for i in range(2)),
+            PATIENCE,
+        )
+        assert pod.run("status").count(": finished, since ") == 2
     finally:
         with pod.cloud.state() as state:
             for node in list(state["nodes"]):
