@@ -1,15 +1,22 @@
 """Packaging of mixcon3d_jax."""
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
+PACKAGE = Path(__file__).with_name("mixcon3d_jax")
+VERSION = re.search(r'^__version__ = "(.+)"$', (PACKAGE / "__init__.py").read_text(), re.M)[1]
+
 # What preparing one's own 3D assets needs on top of training.
 PREP = ["trimesh>=4.6.13", "embreex>=2.17.7.post5"]
 
+# What `gs://` paths need.
+GCS = ["etils[epath-gcs]>=1.9"]
+
 setup(
     name="mixcon3d-jax",
-    version="0.1.0",
+    version=VERSION,
     description="MixCon3D in JAX: contrastive pre-training of 3D point clouds with images and text",
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
@@ -21,6 +28,7 @@ setup(
         "absl-py>=2.1",
         "array_record>=0.8.1",
         "etils[epath]>=1.9",
+        "fsspec>=2024.2",
         "flax>=0.12",
         "grain>=0.2.12",
         "huggingface_hub>=1.31",
@@ -33,6 +41,7 @@ setup(
         "orbax-checkpoint>=0.11.20",
         "pillow>=10.3",
         "safetensors>=0.4.5",
+        "tensorstore>=0.1.71",
         "tensorflow-datasets>=4.9.8",
         "tqdm>=4.66",
         "transformers>=5.4",
@@ -41,11 +50,12 @@ setup(
     extras_require={
         "prep": PREP,
         "beam": ["apache-beam>=2.77"],
-        "gcs": ["etils[epath-gcs]>=1.9"],
+        "gcs": GCS,
         "torch": ["torch>=2.13"],
         "tpu": ["jax[tpu]>=0.10.2"],
         "dev": [
             *PREP,
+            *GCS,
             "hypothesis>=6.100",
             "psutil>=6.0",
             "pytest>=8.0",

@@ -27,6 +27,14 @@ def get_config() -> ml_collections.ConfigDict:
     # train on.
     config.data.root = ""
     config.data.split = "train"
+    # Where `root` is in a bucket (`gs://`): a folder on a disk of every host, to which the host
+    # copies what it needs before it starts.
+    config.data.stage_to = ""
+    # 1: a run goes through all records in one random order.  L > 1: the records are cut into L
+    # parts, each of which fills its own 1/L of the rows of every batch, in a random order of its
+    # own; a host then needs only the parts whose rows it holds.  Batches depend on L, and not on
+    # the number of hosts; L has to divide the batch.
+    config.data.parts = 1
     # Points a cloud.
     config.data.num_points = 10_000
     # Views a sample (M), and with which probability the first is the thumbnail, if there is one.
@@ -75,6 +83,9 @@ def get_config() -> ml_collections.ConfigDict:
     config.model.view_pooling = "avg"
     # Of the encoder's products: `float32` or `bfloat16`.
     config.model.dtype = "float32"
+    # Rematerialisation: the backward pass computes transformer blocks and the groups' network anew
+    # instead of keeping what they computed.  Less memory, the same numbers, a third more work.
+    config.model.remat = False
 
     # Weights of the four contrastive terms (paper, equation 4).
     config.loss = ml_collections.ConfigDict()
@@ -85,6 +96,18 @@ def get_config() -> ml_collections.ConfigDict:
 
     config.optim = ml_collections.ConfigDict()
     config.optim.batch_size = 2048  # global
+    # Micro-batches that a batch is computed in, for less memory; they must divide the rows that a
+    # device has of it.  Loss and gradient are still those of the whole batch.  BatchNorm normalises
+    # each micro-batch with its own statistics over all devices; the running ones are updated once a
+    # step, with the micro-batches' mean.
+    config.optim.accum_steps = 1
+    # How the loss meets the other devices' rows: `gather` holds local x global logits on each
+    # device, `ring` passes the rows on from device to device and holds a block at a time, of
+    # `logit_block` x local logits.  The same numbers but for rounding.
+    config.optim.negatives = "gather"
+    config.optim.logit_block = 1024
+    # BatchNorm uses its running statistics in training, too, and keeps them: for fine-tuning.
+    config.optim.frozen_statistics = False
     config.optim.epochs = 200.0
     config.optim.warmup_epochs = 10.0
     # The paper's rate, 1e-3 for every 256 of the batch: it follows the batch size until it is set.

@@ -20,7 +20,7 @@ from mixcon3d_jax.training.preemption import PREEMPTED_STATUS
 from mixcon3d_jax.training.run_config import flat_config
 
 # Keys that may differ from host to host of a run.
-_OF_ONE_HOST = ("distributed.process_id", "data.num_threads")
+_OF_ONE_HOST = ("distributed.process_id", "data.num_threads", "data.root")
 
 
 def run(

@@ -16,6 +16,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from mixcon3d_jax import commands
+from mixcon3d_jax.buckets import as_path, is_remote
 from mixcon3d_jax.errors import InputError
 from mixcon3d_jax.evaluation.run import Evaluator
 from mixcon3d_jax.training import run_config
@@ -37,7 +38,7 @@ _ONLY = flags.DEFINE_list("only", None, "Names of the benchmarks to evaluate; de
 def define_config_flag(argv: list[str]) -> None:
     """Makes the config of the workdir in `argv` the default of `--config`."""
     flags.FLAGS(argv, known_only=True)
-    config_flags.DEFINE_config_dict("config", read_config(Path(_WORKDIR.value)))
+    config_flags.DEFINE_config_dict("config", read_config(as_path(_WORKDIR.value)))
 
 
 def add_benchmark(config: ConfigDict, given: str) -> None:
@@ -48,6 +49,8 @@ def add_benchmark(config: ConfigDict, given: str) -> None:
     """
     name, _, place = given.partition("=")
     folder, _, split = place.partition(":")
+    if is_remote(place):
+        raise InputError(f"--benchmark={given}: the data set has to lie on this machine")
     if not re.fullmatch(r"[\w-]+", name) or not folder:
         raise InputError(
             f"--benchmark={given}: say NAME=FOLDER or NAME=FOLDER:SPLIT, the name of letters, "
@@ -96,7 +99,7 @@ def check_model(config: ConfigDict, meta: dict[str, Any]) -> None:
 def main(argv: list[str]) -> None:
     """Evaluates one checkpoint."""
     del argv
-    config, workdir = flags.FLAGS.config, Path(_WORKDIR.value)
+    config, workdir = flags.FLAGS.config, as_path(_WORKDIR.value)
     for given in _BENCHMARKS.value:
         add_benchmark(config, given)
     if _ONLY.value:

@@ -4,11 +4,10 @@ A `.pt` is a checkpoint that the original's PyTorch code loads and goes on train
 PyTorch); a `.safetensors` holds one set of weights under the same names (this doesn't).
 """
 
-from pathlib import Path
-
 from absl import flags
 
 from mixcon3d_jax import commands
+from mixcon3d_jax.buckets import as_path
 from mixcon3d_jax.errors import InputError
 from mixcon3d_jax.exchange.own_export import WEIGHTS, write_export
 from mixcon3d_jax.exchange.runs import ExistsError, read_run
@@ -34,7 +33,7 @@ _SUFFIXES = (".pt", ".pth", ".safetensors")
 def main(argv: list[str]) -> None:
     """Writes one file."""
     del argv
-    output = Path(_OUTPUT.value)
+    output = as_path(_OUTPUT.value)
     if output.suffix not in _SUFFIXES:
         raise InputError(f"--output={output}: its name must end in {', '.join(_SUFFIXES)}")
     if output.exists() and not _OVERWRITE.value:
@@ -42,7 +41,7 @@ def main(argv: list[str]) -> None:
     # No accelerator: one that is training must not be disturbed.
     use_virtual_cpu_devices(1)
     folder = BEST_FOLDER if _BEST.value else CHECKPOINTS_FOLDER
-    snapshot = read_run(Path(_WORKDIR.value), _STEP.value, folder)
+    snapshot = read_run(as_path(_WORKDIR.value), _STEP.value, folder)
     write_export(output, snapshot, _WEIGHTS.value)
     left_out = "".join(f", without {module}" for module in snapshot.about.missing)
     print(f"{output}: {_WEIGHTS.value} weights of step {snapshot.step}{left_out}")

@@ -11,6 +11,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from mixcon3d_jax import commands
+from mixcon3d_jax.buckets import as_path, is_remote
 from mixcon3d_jax.errors import InputError
 from mixcon3d_jax.exchange.file_contents import snapshot_of_file
 from mixcon3d_jax.exchange.runs import check_free, make_run
@@ -31,6 +32,8 @@ _DEFAULT_CONFIG = "configs/ensembled.py"
 
 @functools.cache
 def _file() -> WeightsFile:
+    if is_remote(_INPUT.value):
+        raise InputError(f"--input={_INPUT.value}: copy the file to this machine first")
     return read_weights(Path(_INPUT.value))
 
 
@@ -54,7 +57,7 @@ def define_config_flag(argv: list[str]) -> None:
 def main(argv: list[str]) -> None:
     """Makes one workdir."""
     del argv
-    config, file, workdir = flags.FLAGS.config, _file(), Path(_WORKDIR.value)
+    config, file, workdir = flags.FLAGS.config, _file(), as_path(_WORKDIR.value)
     check_free(workdir)
     # No accelerator: one that is training must not be disturbed.
     use_virtual_cpu_devices(1)

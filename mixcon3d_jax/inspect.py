@@ -11,6 +11,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from mixcon3d_jax.buckets import AnyPath, absolute, as_path
 from mixcon3d_jax.data.source import read_card
 from mixcon3d_jax.data.writer import CARD_FILE
 from mixcon3d_jax.errors import InputError, exit_on_input_error
@@ -19,6 +20,7 @@ from mixcon3d_jax.exchange.pytorch_names import WeightsError
 from mixcon3d_jax.exchange.snapshot import About
 from mixcon3d_jax.exchange.weight_groups import EMA, ENCODER, group_shapes
 from mixcon3d_jax.exchange.weights_file import SAFETENSORS, read_weights
+from mixcon3d_jax.files import ReadError, read_whole
 from mixcon3d_jax.models.variables import model_structure, parameter_count
 from mixcon3d_jax.sharding import use_virtual_cpu_devices
 from mixcon3d_jax.training.best import BEST_FOLDER
@@ -37,7 +39,7 @@ class NothingKnownError(InputError):
     """A path holds nothing that this project makes."""
 
 
-def describe(path: Path) -> str:
+def describe(path: AnyPath) -> str:
     """What lies at `path`, as text for people.
 
     Args:
@@ -51,7 +53,7 @@ def describe(path: Path) -> str:
         return _table(f"{path}, a file of weights", _file_rows(path))
     if (path / CONFIG_FILE).is_file():
         return _describe_run(path, None)
-    folder = path.absolute().parent
+    folder = absolute(path).parent
     is_checkpoint = path.name.isdigit() and folder.name in (CHECKPOINTS_FOLDER, BEST_FOLDER)
     if is_checkpoint and path.is_dir() and (folder.parent / CONFIG_FILE).is_file():
         return _describe_run(folder.parent, int(path.name), folder.name)
@@ -69,7 +71,7 @@ def describe(path: Path) -> str:
     return "\n\n".join(tables)
 
 
-def _describe_run(workdir: Path, step: int | None, folder: str = CHECKPOINTS_FOLDER) -> str:
+def _describe_run(workdir: AnyPath, step: int | None, folder: str = CHECKPOINTS_FOLDER) -> str:
     config = read_config(workdir)
     metas, rows = {}, []
     for kept in (CHECKPOINTS_FOLDER, BEST_FOLDER):
@@ -87,7 +89,9 @@ def _describe_run(workdir: Path, step: int | None, folder: str = CHECKPOINTS_FOL
     return f"{_table(title, [*rows, *_about_rows(about)])}\n\n{_evaluations(workdir, step)}"
 
 
-def _checkpoints(workdir: Path, folder: str, step: int | None) -> tuple[list[int], dict[str, Any]]:
+def _checkpoints(
+    workdir: AnyPath, folder: str, step: int | None
+) -> tuple[list[int], dict[str, Any]]:
     """All steps in a folder of a workdir, and what `step` (or the newest) says about itself."""
     if not (workdir / folder).is_dir():
         return [], {}
@@ -152,7 +156,7 @@ def _parameters(named: tuple[str, Any]) -> int:
     return 0 if statistic else array.size
 
 
-def _dataset_rows(folder: Path) -> Rows:
+def _dataset_rows(folder: AnyPath) -> Rows:
     card = read_card(folder)
     splits = ", ".join(f"{name} {count:,}" for name, count in sorted(card.splits.items()))
     gigabytes = sum(card.files.values()) / 1e9
@@ -168,7 +172,7 @@ def _dataset_rows(folder: Path) -> Rows:
     ]
 
 
-def _evaluations(workdir: Path, step: int | None) -> str:
+def _evaluations(workdir: AnyPath, step: int | None) -> str:
     """Top-1 of the evaluations, a line for each step, benchmark and set of weights.
 
     Evaluations with settings of their own stand under their whole name, as `60-num_views=12`.
@@ -196,10 +200,10 @@ def _evaluations(workdir: Path, step: int | None) -> str:
     )
 
 
-def _read_figures(path: Path) -> dict[str, float]:
+def _read_figures(path: AnyPath) -> dict[str, float]:
     try:
-        return dict(json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError) as error:
+        return dict(json.loads(read_whole(path) or b""))
+    except (ReadError, ValueError, TypeError) as error:
         raise NothingKnownError(f"{path} is damaged ({error}); evaluate that step again") from error
 
 
@@ -232,8 +236,8 @@ def main(argv: list[str] | None = None) -> None:
         description="Describes a workdir, a checkpoint in one, a file of weights or a data set.",
         epilog="example: python -m mixcon3d_jax.inspect runs/my_assets/checkpoints/1000",
     )
-    parser.add_argument("path", type=Path, metavar="PATH")
-    path = parser.parse_args(argv).path
+    parser.add_argument("path", metavar="PATH")
+    path = as_path(parser.parse_args(argv).path)
     # No accelerator: one that is training must not be disturbed.
     use_virtual_cpu_devices(1)
     print(describe(path))

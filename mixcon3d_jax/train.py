@@ -12,10 +12,10 @@ import sys
 
 import jax
 from absl import flags
-from etils import epath
 from ml_collections import config_flags
 
 from mixcon3d_jax import commands
+from mixcon3d_jax.buckets import as_path
 from mixcon3d_jax.distributed.agreement import on_every_process
 from mixcon3d_jax.evaluation.run import Evaluator
 from mixcon3d_jax.training import loop
@@ -29,7 +29,7 @@ flags.mark_flags_as_required(["config", "workdir"])
 def main(argv: list[str]) -> None:
     """Trains and evaluates."""
     del argv
-    config, workdir = _CONFIG.value, epath.Path(_WORKDIR.value)
+    config, workdir = _CONFIG.value, as_path(_WORKDIR.value)
     mesh = commands.start_devices(config)
     evaluator = on_every_process(lambda: Evaluator(config, workdir, mesh))
     try:

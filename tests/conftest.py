@@ -1,10 +1,13 @@
 """What all tests share: 8 virtual CPU devices, and paths of reference data that may be absent."""
 
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from mixcon3d_jax.sharding import use_virtual_cpu_devices
+from tests.bucket_server import BucketServer, bucket_server
 
 use_virtual_cpu_devices(8)
 
@@ -27,3 +30,25 @@ def golden_folders() -> Path:
     if not folder.exists():
         pytest.skip(f"needs the reference numbers in {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def cloud_storage() -> Iterator[BucketServer]:
+    """Cloud Storage on this machine, for this process and those that it starts."""
+    with bucket_server() as server, pytest.MonkeyPatch.context() as patch:
+        for key, value in server.environment.items():
+            patch.setenv(key, value)
+        yield server
+
+
+@pytest.fixture
+def bucket(cloud_storage) -> str:
+    """`gs://NAME` of an empty bucket in `cloud_storage`."""
+    return new_bucket(cloud_storage)
+
+
+def new_bucket(cloud_storage: BucketServer) -> str:
+    """`gs://NAME` of one more empty bucket."""
+    name = f"bucket-{uuid.uuid4().hex[:8]}"
+    cloud_storage.buckets[name] = {}
+    return f"gs://{name}"

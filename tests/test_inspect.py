@@ -115,7 +115,7 @@ def test_a_workdir_without_checkpoints_stays_as_it_is(tmp_path):
     text = describe(tmp_path)
     assert rows(text)["checkpoints"] == "none yet"
     assert text.endswith("no evaluations yet")
-    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+    assert {path.name for path in tmp_path.iterdir()} == {"version.json", "config.json"}
 
 
 def test_what_is_missing_is_said(tmp_path):

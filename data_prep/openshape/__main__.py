@@ -11,7 +11,7 @@ from etils import epath
 from data_prep.arguments import command_parser, names_among, whole_number
 from data_prep.openshape.clip import CLIP_ID, EMBEDDING_SIZE
 from data_prep.openshape.folders import FOLDERS
-from data_prep.openshape.storage import is_remote
+from mixcon3d_jax.buckets import is_remote
 from mixcon3d_jax.errors import InputError, exit_on_input_error
 
 if TYPE_CHECKING:

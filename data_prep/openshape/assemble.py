@@ -11,11 +11,12 @@ from data_prep.openshape.convert import CountError
 from data_prep.openshape.finished import Finished, FinishedShard, FinishedUnit
 from data_prep.openshape.folders import FOLDERS
 from data_prep.openshape.plan import Plan
-from data_prep.openshape.storage import size_and_time, write
+from data_prep.openshape.storage import size_and_time
 from data_prep.openshape.units import Unit
 from mixcon3d_jax.data.schema import DatasetCard
 from mixcon3d_jax.data.shards import WrittenShard
 from mixcon3d_jax.data.writer import finish_dataset
+from mixcon3d_jax.files import write_whole
 
 SPLIT = "train"
 # What the data set was made of; a later run compares it with the source.  It is no part of the data
@@ -86,7 +87,7 @@ def assemble(plan: Plan, done: Sequence[DoneUnit]) -> DatasetCard:
         WrittenShard(path, shard.ids, ("",) * len(shard.ids), shard.num_bytes, shard.sha256)
         for path, shard in _files(plan.finished, done)
     ]
-    write(plan.directory / CONVERSION_FILE, _conversion(plan, done))
+    write_whole(plan.directory / CONVERSION_FILE, _conversion(plan, done))
     card = finish_dataset(
         plan.directory,
         DatasetCard(

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from etils import epath
 
 from data_prep.openshape.convert import Job, convert
-from data_prep.openshape.storage import write
 from data_prep.openshape.units import Unit
 from mixcon3d_jax.errors import InputError
+from mixcon3d_jax.files import write_whole
 
 # Beam wraps whatever a worker raises in errors of its own, of which the text alone is left.
 _MENDABLE = "a worker can't go on: "
@@ -87,5 +87,5 @@ def convert_stored(path: str) -> None:
 
 def _store(job: Job) -> str:
     path = epath.Path(job.folder) / f"{job.unit.name}.job.json"
-    write(path, json.dumps(dataclasses.asdict(job)).encode())
+    write_whole(path, json.dumps(dataclasses.asdict(job)).encode())
     return str(path)

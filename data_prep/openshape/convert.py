@@ -15,11 +15,11 @@ from data_prep.openshape.finished import Failure, Finished, FinishedShard, Finis
 from data_prep.openshape.gpt4_flags import load_flags
 from data_prep.openshape.member import Member
 from data_prep.openshape.shape import ShapeError, read_shape
-from data_prep.openshape.storage import local_file
 from data_prep.openshape.units import Unit
 from mixcon3d_jax.data.schema import Record
 from mixcon3d_jax.data.shards import WrittenShard, write_shard
 from mixcon3d_jax.errors import InputError
+from mixcon3d_jax.files import whole_file
 
 
 class CountError(InputError):
@@ -158,7 +158,7 @@ def _convert_shard(job: Job, shapes: _Shapes, finished: Finished, index: int) ->
     content = _ShardContent(job, shapes)
     first = shapes.count
     path = finished.shard_path(job.unit, index)
-    with local_file(path) as local:
+    with whole_file(path) as local:
         written = write_shard(local, content.records(), job.embedding_size)
         _check_count(local, written, shapes.count - first - len(content.failures))
     if shapes.count == first:

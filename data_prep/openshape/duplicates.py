@@ -12,10 +12,10 @@ from etils import epath
 from data_prep.openshape.assemble import DoneUnit
 from data_prep.openshape.finished import Failure, FinishedShard
 from data_prep.openshape.plan import Plan
-from data_prep.openshape.storage import local_copy, local_file
 from data_prep.openshape.units import Unit
 from mixcon3d_jax.data.schema import parse_example, renamed_example
 from mixcon3d_jax.data.shards import write_examples
+from mixcon3d_jax.files import local_copy, whole_file
 
 # Position of a record in its shard -> the id that it gets; None if it is left out.
 Changes = Mapping[int, str | None]
@@ -97,7 +97,7 @@ def _rewrite(
     """A shard with some of its records left out or under other ids."""
     points = collections.Counter(shard.point_counts)
     views = collections.Counter(shard.view_counts)
-    with local_copy(path) as readable, local_file(target) as local:
+    with local_copy(path) as readable, whole_file(target) as local:
 
         def examples() -> Iterator[tuple[str, str, bytes]]:
             for index, example in enumerate(_examples(readable, range(len(shard.ids)))):

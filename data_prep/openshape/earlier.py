@@ -13,7 +13,8 @@ from data_prep.openshape.assemble import CONVERSION_FILE, SPLIT, DoneUnit
 from data_prep.openshape.finished import FinishedShard, FinishedUnit, from_json
 from data_prep.openshape.folders import FOLDERS
 from data_prep.openshape.plan import Plan
-from data_prep.openshape.storage import is_remote, size_and_time
+from data_prep.openshape.storage import size_and_time
+from mixcon3d_jax.buckets import is_remote
 from mixcon3d_jax.data.writer import CARD_FILE, CHECKSUMS_FILE, ids_file, shard_file
 
 

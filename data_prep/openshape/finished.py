@@ -11,9 +11,10 @@ from typing import Any
 
 from etils import epath
 
-from data_prep.openshape.storage import size_and_time, write
+from data_prep.openshape.storage import size_and_time
 from data_prep.openshape.units import Unit
 from mixcon3d_jax.errors import InputError
+from mixcon3d_jax.files import write_whole
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,7 +153,7 @@ class Finished:
             return None
 
     def _write(self, name: str, content: Any) -> None:
-        write(self.folder / name, json.dumps(dataclasses.asdict(content)).encode())
+        write_whole(self.folder / name, json.dumps(dataclasses.asdict(content)).encode())
 
 
 def from_json(kind: type, fields: dict[str, Any]) -> Any:

@@ -8,8 +8,8 @@ import json
 import numpy as np
 from etils import epath
 
-from data_prep.openshape.storage import write
 from mixcon3d_jax.errors import InputError
+from mixcon3d_jax.files import write_whole
 
 META_DATA_FILE = "meta_data/gpt4_filtering.json"
 _FLAGS = ("Y", "N")
@@ -94,7 +94,7 @@ def store_flags(source: epath.Path, stored: epath.Path) -> None:
     """
     if not stored.exists():
         path = source / META_DATA_FILE
-        write(stored, read_flags(path.read_bytes(), str(path)).to_bytes())
+        write_whole(stored, read_flags(path.read_bytes(), str(path)).to_bytes())
 
 
 @functools.cache

@@ -10,7 +10,7 @@ from typing import Any
 from data_prep.openshape.assemble import DoneUnit
 from data_prep.openshape.finished import Failure
 from data_prep.openshape.plan import Plan
-from data_prep.openshape.storage import write
+from mixcon3d_jax.files import write_whole
 
 REPORT_FILE = "report.json"
 _SHOWN = 20
@@ -37,7 +37,7 @@ def write_report(plan: Plan, done: Sequence[DoneUnit]) -> dict[str, Any]:
         "broken_archives": [_entry(failure) for failure in broken],
     }
     content = (json.dumps(report, indent=1) + "\n").encode()
-    write(plan.directory / REPORT_FILE, content)
+    write_whole(plan.directory / REPORT_FILE, content)
     return report
 
 

@@ -12,7 +12,7 @@ from jax.sharding import NamedSharding
 from jaxtyping import Int
 
 from mixcon3d_jax.data.neighbors import NeighborGroups
-from mixcon3d_jax.data.order import EpochOrder
+from mixcon3d_jax.data.order import EpochOrder, PartedOrder
 from mixcon3d_jax.data.sampling import Sample, ViewPolicy, draw_sample
 from mixcon3d_jax.sharding import global_array, local_rows
 
@@ -48,7 +48,7 @@ class TrainingRows(Sequence):
     """
 
     source: Sequence[dict[str, Any]]
-    order: EpochOrder | NeighborGroups
+    order: EpochOrder | NeighborGroups | PartedOrder
     config: PipelineConfig
     global_batch: int
     rows: Int[np.ndarray, "rows"]
@@ -95,7 +95,7 @@ def train_batches(
     global_batch: int,
     sharding: NamedSharding,
     start_step: int,
-    order: EpochOrder | NeighborGroups,
+    order: EpochOrder | NeighborGroups | PartedOrder,
 ) -> Iterator[dict[str, jax.Array]]:
     """Endless global batches from `start_step` on.
 

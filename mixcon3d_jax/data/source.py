@@ -8,23 +8,36 @@ from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
-from jaxtyping import Float, Int32
+from jaxtyping import Float, Int32, Int64
 
+from mixcon3d_jax.buckets import AnyPath, as_path
 from mixcon3d_jax.data import schema
 from mixcon3d_jax.data.writer import (
     CARD_FILE,
     CLASS_EMBEDDINGS_FILE,
     ids_file,
+    is_shard,
     labels_file,
 )
+from mixcon3d_jax.files import read_whole
+
+# In a data set that was copied without the shards that this host doesn't need.
+STAGED_MARK = ".staged"
 
 
 @dataclasses.dataclass(frozen=True)
 class StoredExamples(Sequence):
-    """Random access to the examples of a split, read and parsed when asked for."""
+    """Random access to the examples of a split, read and parsed when asked for.
+
+    Attributes:
+      raw: serialised examples.
+      embedding_size: D of their embeddings.
+      absent: whose shards are not on this host: (first record, record after the last, file).
+    """
 
     raw: Sequence[bytes]
     embedding_size: int
+    absent: tuple[tuple[int, int, Path], ...] = ()
 
     def __len__(self) -> int:
         return len(self.raw)
@@ -32,23 +45,30 @@ class StoredExamples(Sequence):
     def __getitem__(self, index: int) -> dict[str, Any]:
         if not 0 <= index < len(self):
             raise IndexError(f"record {index} of {len(self)}")
+        for first, end, path in self.absent:
+            if first <= index < end:
+                raise schema.SchemaError(
+                    f"record {index} is in {path}, which was not copied to this host: its part of "
+                    "the data (config.data.parts) has other records"
+                )
         return schema.parse_example(self.raw[index], self.embedding_size)
 
 
-def read_card(directory: Path) -> schema.DatasetCard:
+def read_card(directory: AnyPath) -> schema.DatasetCard:
     """What the data set in `directory` says about itself.
 
     Raises:
       SchemaError: if there is no finished data set, or one of another schema version.
     """
-    path = Path(directory) / CARD_FILE
-    if not path.exists():
+    path = as_path(directory) / CARD_FILE
+    content = read_whole(path)
+    if content is None:
         raise schema.SchemaError(
             f"{directory} holds no finished data set (there is no {CARD_FILE}); prepare one "
             "with a command of data_prep, or run that command again if it was interrupted"
         )
     try:
-        fields = json.loads(path.read_text())
+        fields = json.loads(content)
         version = fields.get("schema_version")
     except (ValueError, AttributeError) as error:  # not text, not JSON; JSON but not an object
         raise schema.SchemaError(
@@ -88,7 +108,22 @@ def open_split(directory: Path, split: str) -> Sequence[dict[str, Any]]:
     card = _check_split(directory, split)
     builder = tfds.builder_from_directory(str(directory))
     raw = builder.as_data_source(split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)
-    return StoredExamples(raw, card.embedding_size)
+    names, ends = split_shards(directory, split)
+    absent = tuple(
+        (first, end, path)
+        for name, first, end in zip(names, [0, *ends[:-1]], ends, strict=True)
+        if not (path := Path(directory) / name).exists()
+    )
+    return StoredExamples(raw, card.embedding_size, absent)
+
+
+def split_shards(directory: Path, split: str) -> tuple[list[str], Int64[np.ndarray, "shards"]]:
+    """The shards of a split, in order, and for each the position after its last record.
+
+    Needs no shard to be there.
+    """
+    info = tfds.builder_from_directory(str(directory)).info.splits[split]
+    return list(info.filenames), np.cumsum(info.shard_lengths)
 
 
 def record_ids(directory: Path, split: str) -> list[str]:
@@ -138,9 +173,12 @@ def _check_split(directory: Path, split: str) -> schema.DatasetCard:
 
 
 def _check_files(card: schema.DatasetCard, directory: Path) -> None:
+    staged = (Path(directory) / STAGED_MARK).exists()
     for name, size in card.files.items():
         path = Path(directory) / name
         found = path.stat().st_size if path.exists() else None
+        if found is None and staged and is_shard(name):
+            continue
         if found != size:
             state = "is missing" if found is None else f"has {found} bytes instead of {size}"
             raise schema.SchemaError(f"{path} {state}; copy it again or prepare the data set again")

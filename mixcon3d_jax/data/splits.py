@@ -115,6 +115,27 @@ def read_index(path: Path) -> SplitIndex:
     return SplitIndex(**fields)
 
 
+def locate_split(root: Path, split: str) -> tuple[SplitIndex, str]:
+    """Which records make a split, and the split of their data sets that they are stored in.
+
+    Args:
+      root: as for `open_training_data`; metadata is enough, shards need not be there.
+      split: as for `open_training_data`.
+
+    Raises:
+      SchemaError: if there is no such data.
+    """
+    if (Path(root) / CARD_FILE).exists():
+        card = read_card(root)
+        if not card.splits.get(split):
+            raise schema.SchemaError(
+                f"{root} has no split {split!r}; it has {', '.join(sorted(card.splits))}"
+            )
+        everything = np.arange(card.splits[split], dtype=np.int32)
+        return SplitIndex((".",), ("",), np.zeros(len(everything), np.uint8), everything), split
+    return read_index(index_file(root, split)), INDEXED_SPLIT
+
+
 def open_training_data(root: Path, split: str, clip_id: str, embedding_size: int) -> TrainingData:
     """Opens what `config.data` names.
 

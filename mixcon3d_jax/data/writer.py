@@ -4,6 +4,7 @@ import collections
 import dataclasses
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -37,6 +38,11 @@ def labels_file(split: str) -> str:
 def shard_file(name: str, split: str, index: int, count: int) -> str:
     """TFDS' name for one of the `count` shards of a data set's split."""
     return f"{name}-{split}.array_record-{index:05d}-of-{count:05d}"
+
+
+def is_shard(name: str) -> bool:
+    """Whether a file of a data set is a shard of any of its splits."""
+    return re.fullmatch(r".*\.array_record-\d+-of-\d+", name) is not None
 
 
 def write_dataset(
@@ -133,7 +139,7 @@ def finish_dataset(
         moves = {name: shard.path for name, shard in named.items()}
         moves |= {name: described / name for name in (*contents, *files) if name not in moves}
         _replace_earlier(directory, card, moves, described / CARD_FILE)
-        described.rmtree()
+        described.rmtree(missing_ok=True)  # in a bucket it was gone with its last file
         unfinished = described.parent
         if unfinished.is_dir() and not any(unfinished.iterdir()):  # else other work lies there
             unfinished.rmdir()

@@ -2,16 +2,16 @@
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
+from mixcon3d_jax.buckets import AnyPath, as_path
 from mixcon3d_jax.files import write_whole
 from mixcon3d_jax.metrics import METRICS
 
 
 def write_figures(
-    workdir: Path, name: str, figures: Mapping[str, float], settings: Mapping[str, Any]
-) -> Path:
+    workdir: AnyPath, name: str, figures: Mapping[str, float], settings: Mapping[str, Any]
+) -> AnyPath:
     """Writes `workdir/eval/NAME.json`, flat keys `WEIGHTS/BENCHMARK/MODE/METRIC`.
 
     `settings`, how the figures were made (views, seed, ...), go to `eval/settings/NAME.json`.
@@ -19,7 +19,7 @@ def write_figures(
     Raises:
       WriteError: if they can't be written.
     """
-    folder = Path(workdir) / "eval"
+    folder = as_path(workdir) / "eval"
     for path, content in ((folder / "settings", settings), (folder, figures)):
         text = json.dumps(dict(content), indent=1, sort_keys=True) + "\n"
         write_whole(path / f"{name}.json", text.encode())

@@ -6,11 +6,14 @@ import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from mixcon3d_jax.buckets import AnyPath, as_path, is_remote
 from mixcon3d_jax.data.source import read_card
+from mixcon3d_jax.data.staging import stage_dataset
 from mixcon3d_jax.data.writer import CARD_FILE
 from mixcon3d_jax.evaluation.benchmark import Benchmark, open_benchmark
 from mixcon3d_jax.evaluation.report import format_table, write_figures
 from mixcon3d_jax.evaluation.zero_shot import evaluate
+from mixcon3d_jax.files import read_whole
 from mixcon3d_jax.metrics import mean_and_std
 from mixcon3d_jax.models.variables import model_structure
 from mixcon3d_jax.sharding import check_batch
@@ -38,7 +41,7 @@ class Evaluator:
       InputError: if a benchmark's data, the config and the mesh don't fit each other.
     """
 
-    def __init__(self, config: ConfigDict, workdir: Path, mesh: Mesh, label: str = ""):
+    def __init__(self, config: ConfigDict, workdir: AnyPath, mesh: Mesh, label: str = ""):
         check_values(config)
         check_batch(config.eval.batch_size, mesh, "config.eval.batch_size")
         self._config, self._workdir, self._mesh, self._label = config, workdir, mesh, label
@@ -99,6 +102,8 @@ def open_benchmarks(config: ConfigDict) -> list[Benchmark]:
     for name, entry in config.eval.benchmarks.items():
         path = Path(entry.path)
         directory = path if path.is_absolute() else data_root(config) / path
+        if is_remote(config.data.root) and not path.is_absolute():
+            _stage(config, entry)
         if not entry.required and not _has_split(directory, entry.split):
             if jax.process_index() == 0:
                 print(
@@ -117,6 +122,13 @@ def open_benchmarks(config: ConfigDict) -> list[Benchmark]:
             )
         )
     return benchmarks
+
+
+def _stage(config: ConfigDict, entry: ConfigDict) -> None:
+    """Copies a benchmark from the bucket, unless it is optional and not there."""
+    source = as_path(config.data.root) / entry.path
+    if entry.required or read_whole(source / CARD_FILE) is not None:
+        stage_dataset(config.data.root, data_root(config), entry.path, entry.split)
 
 
 def _has_split(directory: Path, split: str) -> bool:

@@ -2,11 +2,11 @@
 
 import os
 import shutil
-from pathlib import Path
 
 import jax
 from ml_collections import ConfigDict
 
+from mixcon3d_jax.buckets import AnyPath, absolute, is_remote, os_errors
 from mixcon3d_jax.errors import InputError
 from mixcon3d_jax.exchange.snapshot import About, Snapshot
 from mixcon3d_jax.exchange.train_state import fill_state, snapshot_of
@@ -23,7 +23,9 @@ class ExistsError(InputError):
     """Something is already where a command should write."""
 
 
-def read_run(workdir: Path, step: int | None = None, folder: str = CHECKPOINTS_FOLDER) -> Snapshot:
+def read_run(
+    workdir: AnyPath, step: int | None = None, folder: str = CHECKPOINTS_FOLDER
+) -> Snapshot:
     """A checkpoint of a run, on one device.
 
     Args:
@@ -42,33 +44,39 @@ def read_run(workdir: Path, step: int | None = None, folder: str = CHECKPOINTS_F
         return snapshot_of(checkpoints.restore(abstract, step), about)
 
 
-def make_run(workdir: Path, snapshot: Snapshot) -> None:
+def make_run(workdir: AnyPath, snapshot: Snapshot) -> None:
     """Makes a workdir whose one checkpoint is the snapshot; what that lacks starts at random.
 
     Raises:
       ExistsError: if there is something in the workdir already.
       WriteError: if it can't be written; nothing is left of it.
     """
-    workdir = workdir.absolute()
+    workdir = absolute(workdir)
     check_free(workdir)
     config = ConfigDict(snapshot.about.config)
     steps = step_config(config, num_records=1)
     optimizer = make_optimizer(steps.optimizer)
     state = initial_state(steps.model, optimizer, _one_device(), config.seed)
-    unfinished = workdir.with_name(f".{workdir.name}.{os.getpid()}.tmp")
+    # A folder in a bucket can't be renamed; without a config, written last, it is no workdir.
+    unfinished = workdir
+    if not is_remote(workdir):
+        unfinished = workdir.with_name(f".{workdir.name}.{os.getpid()}.tmp")
     try:
-        write_config(unfinished, config)
-        with Checkpoints(unfinished, config.checkpoint.keep) as checkpoints:
-            checkpoints.save(fill_state(state, snapshot), snapshot.about.to_meta())
-            checkpoints.wait()
-        unfinished.rename(workdir)
+        with os_errors(workdir):
+            with Checkpoints(unfinished, config.checkpoint.keep) as checkpoints:
+                checkpoints.save(fill_state(state, snapshot), snapshot.about.to_meta())
+                checkpoints.wait()
+            write_config(unfinished, config)
+            if unfinished != workdir:
+                unfinished.rename(workdir)
     except OSError as error:
         raise WriteError.of(workdir, error) from error
     finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        if unfinished != workdir:
+            shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def check_free(workdir: Path) -> None:
+def check_free(workdir: AnyPath) -> None:
     """Raises an `ExistsError` unless `workdir` is new or an empty folder."""
     if workdir.exists() and (not workdir.is_dir() or any(workdir.iterdir())):
         raise ExistsError(

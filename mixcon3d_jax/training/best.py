@@ -1,9 +1,9 @@
 """Keeps the weights with the highest value of one figure, if the config names one."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
+from mixcon3d_jax.buckets import AnyPath
 from mixcon3d_jax.training.checkpoint import CheckpointError, Checkpoints
 from mixcon3d_jax.training.run_config import ConfigError
 from mixcon3d_jax.training.state import TrainState
@@ -20,7 +20,7 @@ class BestCheckpoint:
       settings: how figures are made.  Values of other figures or settings are not compared.
     """
 
-    def __init__(self, workdir: Path, figure: str, settings: Mapping[str, Any]):
+    def __init__(self, workdir: AnyPath, figure: str, settings: Mapping[str, Any]):
         self._workdir, self._figure, self._settings = workdir, figure, dict(settings)
 
     def offer(

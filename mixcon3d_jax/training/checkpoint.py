@@ -6,9 +6,10 @@ import orbax.checkpoint as ocp
 from etils import epath
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
+from mixcon3d_jax.buckets import AnyPath, absolute
 from mixcon3d_jax.distributed.agreement import as_first_process_finds
 from mixcon3d_jax.errors import InputError
-from mixcon3d_jax.files import WriteError
+from mixcon3d_jax.files import WriteError, move_folder
 from mixcon3d_jax.training.checksums import find_damage, write_checksums
 from mixcon3d_jax.training.state import TrainState
 
@@ -42,14 +43,14 @@ class Checkpoints:
 
     def __init__(
         self,
-        workdir: epath.PathLike,
+        workdir: AnyPath,
         keep: int,
         folder: str = CHECKPOINTS_FOLDER,
         *,
         keep_every: int = 0,
         read_only: bool = False,
     ):
-        self._directory = _absolute(epath.Path(workdir)) / folder
+        self._directory = epath.Path(absolute(workdir)) / folder
         self._read_only = read_only
         self._sound: dict[int, bool] = {}
         self._saving = -1
@@ -208,13 +209,14 @@ class Checkpoints:
             aside = self._directory.parent / DAMAGED_FOLDER / f"{self._directory.name}-{step}"
             if aside.exists():
                 aside.rmtree()
-            aside.parent.mkdir(parents=True, exist_ok=True)
-            folder.rename(aside)
+            move_folder(folder, aside)
             then += f", and the damaged one is now {aside}"
         print(f"checkpoint {folder} is damaged: {problem}; {then}", flush=True)
 
     def _remove_unfinished(self) -> None:
         """On process 0: names and removes what a save that was broken off has left."""
+        if not self._directory.is_dir():  # a bucket has no folders without files
+            return
         finished = set(self.steps())
         for path in self._directory.iterdir():
             name = path.name.split(_UNFINISHED)[0]
@@ -249,7 +251,3 @@ class Checkpoints:
             f"could not save a checkpoint in {self._directory} ({error}); earlier ones are whole: "
             "make room or permissions there and run the same command again to continue"
         )
-
-
-def _absolute(path: epath.Path) -> epath.Path:
-    return path if "://" in str(path) else epath.Path(path.absolute())

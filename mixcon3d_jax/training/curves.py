@@ -1,16 +1,16 @@
 """Training curves as a picture."""
 
 import io
-from pathlib import Path
 
+from mixcon3d_jax.buckets import AnyPath, as_path
 from mixcon3d_jax.files import write_whole
 from mixcon3d_jax.models.mixcon3d import TEMPERATURES
-from mixcon3d_jax.training.log import read_metrics
+from mixcon3d_jax.training.metrics_file import read_metrics
 
 CURVES_FILE = "curves.png"
 
 
-def plot_curves(workdir: Path) -> Path | None:
+def plot_curves(workdir: AnyPath) -> AnyPath | None:
     """Draws losses, accuracies and learning rate of `workdir`'s run; None without any report."""
     rows = read_metrics(workdir)
     if not rows:
@@ -33,7 +33,7 @@ def plot_curves(workdir: Path) -> Path | None:
         axes.grid(alpha=0.3)
     loss.legend()
     accuracy.legend()
-    path = Path(workdir) / CURVES_FILE
+    path = as_path(workdir) / CURVES_FILE
     picture = io.BytesIO()
     figure.savefig(picture, dpi=110, format="png")
     write_whole(path, picture.getvalue())

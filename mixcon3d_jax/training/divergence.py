@@ -5,8 +5,8 @@ import math
 from collections.abc import Callable, Sequence
 
 import jax
-from etils import epath
 
+from mixcon3d_jax.buckets import AnyPath, as_path
 from mixcon3d_jax.distributed.agreement import gather_texts
 from mixcon3d_jax.errors import InputError
 from mixcon3d_jax.files import write_whole
@@ -25,7 +25,7 @@ class LossWatch:
       batch_ids: ids of the shapes in this process' rows of the batch of a step, in order.
     """
 
-    def __init__(self, workdir: epath.Path, batch_ids: Callable[[int], Sequence[str]]):
+    def __init__(self, workdir: AnyPath, batch_ids: Callable[[int], Sequence[str]]):
         self._workdir, self._batch_ids = workdir, batch_ids
         self._pending: list[tuple[int, Metrics]] = []
 
@@ -51,7 +51,7 @@ class LossWatch:
             for text in gather_texts(json.dumps(list(self._batch_ids(step))))
             for each in json.loads(text)
         ]
-        path = self._workdir / f"diverged-{step}.json"
+        path = as_path(self._workdir) / f"diverged-{step}.json"
         if jax.process_index() == 0:
             # JSON has no NaN.
             figures = {k: v if math.isfinite(v) else str(v) for k, v in metrics.items()}

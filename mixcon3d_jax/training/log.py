@@ -1,19 +1,17 @@
 """What a run reports while it goes: terminal, `metrics.jsonl`, wandb."""
 
-import json
 import math
 import time
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from mixcon3d_jax.files import WriteError, write_whole
+from mixcon3d_jax.buckets import AnyPath
 from mixcon3d_jax.models.mixcon3d import TEMPERATURES
+from mixcon3d_jax.training.metrics_file import MetricsFile
 from mixcon3d_jax.training.step import Metrics
-
-METRICS_FILE = "metrics.jsonl"
+from mixcon3d_jax.training.tracking import start_tracking
 
 
 class TrainingLog:
@@ -24,7 +22,7 @@ class TrainingLog:
     """
 
     def __init__(
-        self, workdir: Path, config: Any, *, start_step: int, total_steps: int, batch_size: int
+        self, workdir: AnyPath, config: Any, *, start_step: int, total_steps: int, batch_size: int
     ):
         self._total, self._batch = total_steps, batch_size
         self._pending: list[Metrics] = []
@@ -35,19 +33,9 @@ class TrainingLog:
         self._run = None
         if not self._writes:
             return
-        path = Path(workdir) / METRICS_FILE
-        kept = [row for row in read_metrics(workdir) if row["step"] <= start_step]
-        write_whole(path, "".join(json.dumps(row) + "\n" for row in kept).encode())
-        self._file = path.open("a", buffering=1)
+        self._file = MetricsFile(workdir, start_step)
         if config.log.wandb != "disabled":
-            import wandb
-
-            self._run = wandb.init(
-                project=config.log.wandb_project,
-                mode=config.log.wandb,
-                dir=str(workdir),
-                config=config.to_dict(),
-            )
+            self._run = start_tracking(workdir, config)
 
     def restart_clock(self) -> None:
         """Leaves everything up to now (compiling, evaluating) out of the speed."""
@@ -81,7 +69,9 @@ class TrainingLog:
                 f"step {step}/{self._total}  loss {row['loss']:.3f}  {accuracies}{speed}",
                 flush=True,
             )
-            self._write({"step": step, **row})
+            self._file.add({"step": step, **row})
+            if self._run is not None:
+                self._run.log(row, step=step)
         return row
 
     def evaluation(self, step: int, figures: dict[str, float]) -> None:
@@ -89,32 +79,23 @@ class TrainingLog:
         if self._run is not None:
             self._run.log(figures, step=step)
 
+    def flush(self) -> None:
+        """Returns when all reports are where a process that continues this run finds them.
+
+        Called before a checkpoint is saved: reports up to its step are never written again.
+
+        Raises:
+          WriteError: if they can't be written.
+        """
+        if self._writes:
+            self._file.flush()
+
     def close(self) -> None:
         """Finishes the files."""
         if self._writes:
             self._file.close()
         if self._run is not None:
             self._run.finish()
-
-    def _write(self, row: dict[str, float]) -> None:
-        try:
-            self._file.write(json.dumps(row) + "\n")
-        except OSError as error:
-            raise WriteError.of(Path(self._file.name), error) from error
-        if self._run is not None:
-            self._run.log(row, step=int(row["step"]))
-
-
-def read_metrics(workdir: Path) -> list[dict[str, float]]:
-    """The reports of a run; a last line that a killed process left half written is skipped."""
-    path = Path(workdir) / METRICS_FILE
-    rows = []
-    for line in path.read_text().splitlines() if path.exists() else []:
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return rows
 
 
 def format_seconds(seconds: float) -> str:

@@ -12,18 +12,19 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
-from etils import epath
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from mixcon3d_jax.buckets import AnyPath, as_path
 from mixcon3d_jax.data.pipeline import train_batches
 from mixcon3d_jax.distributed.agreement import on_every_process
 from mixcon3d_jax.distributed.compilation import CompiledTogether
 from mixcon3d_jax.models.variables import parameter_count
-from mixcon3d_jax.sharding import batch_sharding, check_batch, local_rows
+from mixcon3d_jax.sharding import batch_sharding, check_accumulation, check_batch, local_rows
 from mixcon3d_jax.training import run_config
 from mixcon3d_jax.training.best import BestCheckpoint
 from mixcon3d_jax.training.checkpoint import CheckpointError, Checkpoints
+from mixcon3d_jax.training.claim import claimed
 from mixcon3d_jax.training.curves import plot_curves
 from mixcon3d_jax.training.divergence import LossWatch
 from mixcon3d_jax.training.log import TrainingLog, format_seconds
@@ -32,14 +33,11 @@ from mixcon3d_jax.training.preemption import PreemptedError, PreemptionWatch
 from mixcon3d_jax.training.run_data import RunData, open_run_data
 from mixcon3d_jax.training.state import TrainState, abstract_state, initial_state
 from mixcon3d_jax.training.step import Batch, Metrics, StepConfig, compile_train_step
-from mixcon3d_jax.training.workdir import claim_workdir
 
 Evaluate = Callable[[TrainState, tuple[str, ...]], dict[str, float]]
 
 
-def train(
-    config: ConfigDict, workdir: epath.PathLike, mesh: Mesh, evaluate: Evaluate
-) -> TrainState:
+def train(config: ConfigDict, workdir: AnyPath, mesh: Mesh, evaluate: Evaluate) -> TrainState:
     """Trains to the end, from the newest sound checkpoint in `workdir` if there is one.
 
     Args:
@@ -56,14 +54,16 @@ def train(
       InputError: if data, config and workdir don't fit each other, or the loss is no number.
       PreemptedError: if a process got SIGTERM; the state is saved then.
     """
-    workdir = epath.Path(workdir)
+    workdir = as_path(workdir)
     run_config.check_values(config)
     check_batch(config.optim.batch_size, mesh, "config.optim.batch_size")
-    data = on_every_process(lambda: open_run_data(config))
-    claim_workdir(workdir, config, data.checksums)
+    check_accumulation(config.optim.batch_size, config.optim.accum_steps, mesh)
+    rows = local_rows(batch_sharding(mesh), config.optim.batch_size)
+    data = on_every_process(lambda: open_run_data(config, rows))
     steps = run_config.step_config(config, len(data.source))
     with (
         PreemptionWatch() as preemption,
+        claimed(workdir, config, data.checksums) as check_claim,
         Checkpoints(
             workdir, config.checkpoint.keep, keep_every=config.checkpoint.keep_every
         ) as checkpoints,
@@ -79,7 +79,18 @@ def train(
             batch_size=config.optim.batch_size,
         )
         with contextlib.closing(log):
-            run = _Run(config, total, data, missing, workdir, mesh, checkpoints, preemption, log)
+            run = _Run(
+                config,
+                total,
+                data,
+                missing,
+                workdir,
+                mesh,
+                checkpoints,
+                preemption,
+                log,
+                check_claim,
+            )
             step_fn = CompiledTogether(compile_train_step(steps, mesh, state))
             state = run.to_the_end(state, step_fn, evaluate)
     if jax.process_index() == 0:
@@ -95,11 +106,12 @@ class _Run:
     total: int
     data: RunData
     missing: tuple[str, ...]
-    workdir: epath.Path
+    workdir: AnyPath
     mesh: Mesh
     checkpoints: Checkpoints
     preemption: PreemptionWatch
     log: TrainingLog
+    check_claim: Callable[[], None]
 
     def to_the_end(
         self,
@@ -116,6 +128,8 @@ class _Run:
 
         def save() -> None:
             losses.check()
+            self.check_claim()
+            log.flush()
             self.checkpoints.save(state, self._meta())
 
         def evaluate_and_keep(step: int) -> None:
@@ -128,8 +142,9 @@ class _Run:
         batches = self._batches(start)
         began = time.perf_counter()
         for step in range(start, total):
-            preempted = self.preemption.reached(step)
-            if step > start and (preempted or _due(step, config.checkpoint.every_steps)):
+            # Not before the first step: whoever is asked to leave again and again still gets on.
+            preempted = step > start and self.preemption.reached(step)
+            if preempted or (step > start and _due(step, config.checkpoint.every_steps)):
                 save()
             if preempted:
                 self.checkpoints.wait()

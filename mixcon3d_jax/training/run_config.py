@@ -3,12 +3,13 @@
 import dataclasses
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jax
 from ml_collections import ConfigDict
 
 from mixcon3d_jax import losses
+from mixcon3d_jax.buckets import is_remote
 from mixcon3d_jax.data.augment import AugmentConfig
 from mixcon3d_jax.data.pipeline import PipelineConfig
 from mixcon3d_jax.data.sampling import ViewPolicy
@@ -29,7 +30,8 @@ class ConfigError(InputError):
 EVALUATION_MODES = ("point", "image", "image_multiview", "fused", "fused_multiview", "sum")
 
 # Keys that may differ when a run is continued: they change neither data nor weights.
-_FREE_KEYS = ("virtual_cpu_devices", "distributed.", "data.root", "data.num_threads", "mesh.",
+_FREE_KEYS = ("virtual_cpu_devices", "distributed.", "data.root", "data.stage_to",
+              "data.num_threads", "model.remat", "optim.negatives", "optim.logit_block", "mesh.",
               "checkpoint.", "log.", "eval.")  # fmt: skip
 
 
@@ -43,7 +45,10 @@ def check_values(config: ConfigDict) -> None:
         "optim.epochs": 0,
         "optim.warmup_epochs": 0,
         "optim.lag_steps": 0,
+        "optim.accum_steps": 1,
+        "optim.logit_block": 1,
         "data.neighbor_group": 1,
+        "data.parts": 1,
         "eval.num_seeds": 1,
         "checkpoint.keep": 1,
         "checkpoint.every_steps": 0,
@@ -60,7 +65,9 @@ def check_values(config: ConfigDict) -> None:
         if values[key] < smallest:
             raise ConfigError(f"config.{key} is {values[key]}; it must be {smallest} or more")
     _check_neighbors(config)
+    _check_parts(config)
     _check_patterns(config)
+    _choice("optim.negatives", config.optim.negatives, get_args(losses.Negatives))
     _choice("log.wandb", config.log.wandb, ("disabled", "offline", "online"))
     _choice("eval.view_choice", config.eval.view_choice, ("random", "spread"))
     for name, entry in config.eval.benchmarks.items():
@@ -70,7 +77,7 @@ def check_values(config: ConfigDict) -> None:
 
 
 def data_root(config: ConfigDict) -> Path:
-    """The folder that data lie in.
+    """The folder of this host that data lie in, or are staged to from a bucket.
 
     Raises:
       ConfigError: if the config has none.
@@ -80,7 +87,14 @@ def data_root(config: ConfigDict) -> Path:
             "config.data.root is empty; give --config.data.root=DIR, the folder of a prepared "
             "data set, or of several and their splits"
         )
-    return Path(config.data.root)
+    if not is_remote(config.data.root):
+        return Path(config.data.root)
+    if not config.data.stage_to:
+        raise ConfigError(
+            f"config.data.root is {config.data.root}: give --config.data.stage_to=DIR, a folder on "
+            "a disk of each host that data are copied to, or mount the bucket and name that folder"
+        )
+    return Path(config.data.stage_to)
 
 
 def model_config(config: ConfigDict) -> MixCon3DConfig:
@@ -99,6 +113,7 @@ def model_config(config: ConfigDict) -> MixCon3DConfig:
         head=model.head,
         view_pooling=model.view_pooling,
         dtype=model.dtype,
+        remat=model.remat,
     )
 
 
@@ -130,6 +145,10 @@ def step_config(config: ConfigDict, num_records: int) -> StepConfig:
         seed=config.seed,
         frozen=optim.frozen,
         clamped=optim.clamped,
+        accum_steps=optim.accum_steps,
+        negatives=optim.negatives,
+        logit_block=optim.logit_block,
+        frozen_statistics=optim.frozen_statistics,
     )
 
 
@@ -193,6 +212,24 @@ def _check_neighbors(config: ConfigDict) -> None:
             f"config.data.neighbor_group is {group}, which does not divide config.optim.batch_size "
             f"({batch})"
         )
+
+
+def _check_parts(config: ConfigDict) -> None:
+    data, batch = config.data, config.optim.batch_size
+    if batch % data.parts:
+        raise ConfigError(
+            f"config.data.parts is {data.parts}, which does not divide config.optim.batch_size "
+            f"({batch})"
+        )
+    for key, mixes in (
+        ("neighbor_group", data.neighbor_group > 1),
+        ("shuffle_targets", data.shuffle_targets),
+    ):
+        if data.parts > 1 and mixes:
+            raise ConfigError(
+                f"config.data.parts is {data.parts}, but config.data.{key} takes records of all "
+                "parts together; leave one of them out"
+            )
 
 
 def _check_patterns(config: ConfigDict) -> None:

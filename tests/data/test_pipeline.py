@@ -18,6 +18,7 @@ from mixcon3d_jax.data.pipeline import (
 from mixcon3d_jax.data.sampling import ViewPolicy
 from mixcon3d_jax.data.schema import Record, Text, encode_record
 from mixcon3d_jax.sharding import batch_sharding, make_mesh
+from mixcon3d_jax.training.step import abstract_batch
 
 CONFIG = PipelineConfig(num_points=8, views=ViewPolicy(2), seed=0, num_threads=2)
 COUNT = 13
@@ -74,6 +75,19 @@ def numbers(batches: list[dict]) -> list[int]:
     """Which records the rows come from."""
     rows = np.concatenate([batch["view_embeddings"][:, 0, 0] for batch in batches])
     return rows.astype(int).tolist()
+
+
+def test_the_abstract_batch_is_what_the_pipeline_makes():
+    """What is compiled ahead of a run is what the run calls."""
+    where = sharding(2)
+    [real] = itertools.islice(
+        train_batches(SOURCE, CONFIG, 4, where, 0, EpochOrder(COUNT, CONFIG.seed)), 1
+    )
+    abstract = abstract_batch(4, num_points=8, num_views=2, embedding_size=2, mesh=where.mesh)
+    assert real.keys() == abstract.keys()
+    for name, array in real.items():
+        assert (array.shape, array.dtype) == (abstract[name].shape, abstract[name].dtype), name
+        assert array.sharding == abstract[name].sharding
 
 
 def test_a_batch_is_whole():

@@ -2,16 +2,15 @@
 
 import re
 
-import jax
 import pytest
 from jax.experimental import topologies
 
 from configs import base
-from mixcon3d_jax.sharding import batch_sharding, make_mesh
+from mixcon3d_jax.sharding import make_mesh
 from mixcon3d_jax.training import run_config
 from mixcon3d_jax.training.optimizer import make_optimizer
 from mixcon3d_jax.training.state import abstract_state
-from mixcon3d_jax.training.step import compile_train_step
+from mixcon3d_jax.training.step import abstract_batch, compile_train_step
 
 BATCH = 64
 V5E_BYTES = 16 * 2**30
@@ -24,19 +23,8 @@ def compiled_step(dtype):
     config.model.dtype = dtype
     step_config = run_config.step_config(config, num_records=10_000)
     state = abstract_state(step_config.model, make_optimizer(step_config.optimizer), mesh)
-    points = (BATCH, config.data.num_points, 3)
     size = config.clip.embedding_size
-    shapes = {
-        "points": (points, "uint16"),
-        "colors": (points, "uint8"),
-        "view_embeddings": ((BATCH, config.data.num_views, size), "float32"),
-        "text_embedding": ((BATCH, size), "float32"),
-        "has_text": ((BATCH,), "bool"),
-    }
-    batch = {
-        name: jax.ShapeDtypeStruct(shape, kind, sharding=batch_sharding(mesh))
-        for name, (shape, kind) in shapes.items()
-    }
+    batch = abstract_batch(BATCH, config.data.num_points, config.data.num_views, size, mesh)
     return compile_train_step(step_config, mesh, state).lower(state, batch)
 
 

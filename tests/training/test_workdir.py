@@ -1,7 +1,16 @@
+import json
+
 import pytest
 
+from mixcon3d_jax import __version__
 from mixcon3d_jax.files import WriteError
-from mixcon3d_jax.training.workdir import WorkdirError, claim_workdir, read_config, write_config
+from mixcon3d_jax.training.workdir import (
+    FORMAT,
+    WorkdirError,
+    claim_workdir,
+    read_config,
+    write_config,
+)
 from tests.generated import small_config
 
 CHECKSUMS = {"cars": "12ab", "index": "34cd"}
@@ -46,6 +55,38 @@ def test_a_damaged_file_is_named(tmp_path, name, content):
         claim_workdir(tmp_path, small_config("here"), CHECKSUMS)
 
 
+def test_a_workdir_of_a_newer_program_is_refused_with_both_versions(tmp_path):
+    claim_workdir(tmp_path, small_config("here"), CHECKSUMS)
+    newer = {"format": FORMAT + 1, "written_by": "mixcon3d_jax 9.1"}
+    (tmp_path / "version.json").write_text(json.dumps(newer))
+    before = (tmp_path / "config.json").read_bytes()
+    message = rf"mixcon3d_jax 9\.1 .workdir format {FORMAT + 1}.*mixcon3d_jax {__version__}, which"
+    with pytest.raises(WorkdirError, match=message):
+        read_config(tmp_path)
+    changed = small_config("here")
+    changed.log.every_steps = 99
+    with pytest.raises(WorkdirError, match=message):
+        claim_workdir(tmp_path, changed, CHECKSUMS)
+    assert (tmp_path / "config.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, r"no version\.json: it was copied in part"),
+        ("{", r"version\.json is damaged"),
+        ("{}", r"version\.json is damaged"),
+    ],
+)
+def test_a_workdir_without_a_readable_version_is_refused(tmp_path, content, message):
+    claim_workdir(tmp_path, small_config("here"), CHECKSUMS)
+    (tmp_path / "version.json").unlink()
+    if content is not None:
+        (tmp_path / "version.json").write_text(content)
+    with pytest.raises(WorkdirError, match=message):
+        read_config(tmp_path)
+
+
 def test_a_folder_that_is_no_workdir_is_named(tmp_path):
     with pytest.raises(WorkdirError, match="is not a workdir"):
         read_config(tmp_path)
@@ -53,7 +94,7 @@ def test_a_folder_that_is_no_workdir_is_named(tmp_path):
 
 def test_a_workdir_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(WriteError, match=r"file/run/config\.json can't be written"):
+    with pytest.raises(WriteError, match=r"file/run/version\.json can't be written"):
         claim_workdir(tmp_path / "file" / "run", small_config("here"), CHECKSUMS)
 
 
