@@ -44,8 +44,8 @@
 : "${WORKER_DIR:=mixcon3d_tpu}"
 # Config file, relative to the checkout.  Needed to launch.
 : "${CONFIG:=}"
-# Where checkpoints, metrics and figures go.  Needed to launch; hosts share nothing but a bucket, so
-# with more than one it is gs://BUCKET/FOLDER.
+# Where checkpoints, metrics and figures go: gs://BUCKET/FOLDER, since hosts share nothing but a
+# bucket; on one host, or on a disk that all have mounted, a path from / on.  Needed to launch.
 : "${WORKDIR:=}"
 # Name of the run's folder under ~/mixcon3d_logs on every worker; empty: the last part of WORKDIR.
 : "${RUN:=}"

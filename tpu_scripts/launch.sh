@@ -26,6 +26,11 @@ or anything after -- (see --help)" ;;
 done
 check_tpu_settings
 need CONFIG WORKDIR
+case $WORKDIR in
+  /* | *://*) ;;
+  *) fail "WORKDIR is '$WORKDIR', which would lie in the workers' checkout, and setup.sh replaces \
+that; say gs://BUCKET/FOLDER, or a path from / on" ;;
+esac
 set_run
 
 # need_idle: every worker answers, is set up, and runs nothing.

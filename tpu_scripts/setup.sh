@@ -17,7 +17,7 @@ no_arguments
 check_tpu_settings
 need REPO REF PYTHON_VERSION
 case $REPO in
-  *://*@*) fail "REPO holds a name or password, which everyone on the workers could read; use \
+  http*://*@*) fail "REPO holds a name or password, which everyone on the workers could read; use \
 REPO=local" ;;
 esac
 need_ready

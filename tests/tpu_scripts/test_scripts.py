@@ -182,6 +182,7 @@ def test_a_dry_run_prints_what_would_run_and_runs_nothing(pod, slices, tmp_path)
         ("setup", [], {"REPO": "https://me:pass@example.com/x"}, "holds a name or password"),
         ("launch", [], {"CONFIG": ""}, "CONFIG is empty"),
         ("launch", [], {"WORKDIR": ""}, "WORKDIR is empty"),
+        ("launch", [], {"WORKDIR": "runs/first"}, "which would lie in the workers' checkout"),
         ("launch", [], {"WORKDIR": "gs://b/my run"}, "RUN is 'my run'; it names a folder"),
         ("launch", ["--confg.a=1"], {}, "launch.sh has no option '--confg.a=1'"),
         ("supervise", ["--confg.a=1"], {}, "launch.sh has no option '--confg.a=1'"),
