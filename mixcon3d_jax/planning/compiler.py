@@ -32,8 +32,9 @@ def use_compiler_only() -> None:
     """
     if importlib.util.find_spec("libtpu") is None:
         raise CompilerError(
-            "planning needs the TPU compiler, which is not installed here; no TPU is needed. Say "
-            "pip install 'mixcon3d-jax[tpu]' (in a clone of the repository: pip install -e '.[tpu]')"
+            "planning needs the TPU compiler (no TPU), which is not installed here. Say "
+            "pip install 'mixcon3d-jax[tpu]', or in a clone of the repository "
+            "pip install -e '.[tpu]'"
         )
     os.environ.update(_ENVIRONMENT)
     jax.config.update("jax_platforms", "cpu")

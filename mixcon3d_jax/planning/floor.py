@@ -14,8 +14,8 @@ class Floor:
       products: matrix products at the chip's peak; a float32 product in as many bfloat16 passes as
         its precision takes.
       memory: bytes at the bandwidth of HBM.
-      links: bytes to chips of the same slice, at the bandwidth of all links; what goes around a ring
-        (`collective-permute`) at that of one.
+      links: bytes to chips of the same slice, at the bandwidth of all links; what goes around a
+        ring (`collective-permute`) at that of one.
       network: bytes to other slices.
       schedule: the compiler's own estimate of all instructions that it gives one for, one after the
         other; without gathers and collectives.  No floor, but what it expects of this program.

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 from mixcon3d_jax.planning.hlo import Computation, Instruction, Program
 
@@ -155,8 +156,8 @@ def _counters(condition: Computation) -> list[int]:
     ]
 
 
-def _count(goes_on, first: int, step: int) -> int | None:
-    """Turns until `goes_on` of the counter says no: doubled, then halved, as it says no for good."""
+def _count(goes_on: Callable[[int], int | None], first: int, step: int) -> int | None:
+    """Turns until `goes_on` says no of the counter; as it does so for good, they are bracketed."""
     if goes_on(first) is None:
         return None
     if not goes_on(first):

@@ -45,7 +45,7 @@ class Memory:
 
     @property
     def peak(self) -> int:
-        """All of it: temporaries are counted at their peak, and the rest stays for the whole step."""
+        """All of it: the temporaries at their own peak, and the rest stays for the whole step."""
         return sum(dataclasses.astuple(self))
 
 

@@ -21,6 +21,7 @@ _MEMORY = {
     "temporaries": "temporaries",
     "code": "program",
 }
+_OWN_ESTIMATE = "the compiler's own estimate"
 _TIMES = {
     "products": "matrix products at the peak",
     "memory": "bytes at HBM's bandwidth",
@@ -136,7 +137,8 @@ def _messages(cost: Cost) -> str:
     if not cost.messages:
         return "Messages of a chip in a step: none"
     lines = [
-        "Messages of a chip in a step                number  array, MB   sent in slice, MB   to others, MB"
+        f"{'Messages of a chip in a step':<38}{'number':>12}{'array, MB':>11}"
+        f"{'sent in slice, MB':>20}{'to others, MB':>16}"
     ]
     for kind, sent in sorted(cost.messages.items()):
         lines.append(
@@ -151,7 +153,7 @@ def _time(floor: Floor) -> str:
     for key, text in _TIMES.items():
         mark = "   <- the floor" if key == floor.bound else ""
         lines.append(f"  {text:<36}{getattr(floor, key) * 1e3:10,.2f}{mark}")
-    lines.append(f"  {'the compiler’s own estimate':<36}{floor.schedule * 1e3:10,.2f}")
+    lines.append(f"  {_OWN_ESTIMATE:<36}{floor.schedule * 1e3:10,.2f}")
     return "\n".join(lines)
 
 
@@ -168,7 +170,7 @@ def _verdict(plan: Plan) -> str:
         lines.append(
             f"training: {plan.settings.records:,} records make {plan.steps:,} steps of "
             f"{plan.step_seconds * 1e3:,.1f} ms, {plan.hours:,.1f} hours at an efficiency of "
-            f"{plan.settings.efficiency:g} (an estimate; evaluations, reading and saving not counted)"
+            f"{plan.settings.efficiency:g} (an estimate; without evaluations, reading and saving)"
         )
     elif plan.step:
         lines.append("training: how many records the split has is not known; give --records=N")

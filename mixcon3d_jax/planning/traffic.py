@@ -39,8 +39,8 @@ _SAME = frozenset(("bitcast", "copy", "reshape", "transpose", "convert", "get-tu
 def hbm_bytes(instruction: Instruction, computation: Computation, program: Program) -> int:
     """Bytes moved between HBM and the chip by one run of an instruction.
 
-    What lies in on-chip memory costs nothing, padding counts, and slices are read and written alone.
-    Caches don't exist on a TPU: every operand of a fusion is read once.
+    What lies in on-chip memory costs nothing, padding counts, of what is sliced the slice alone.  A
+    TPU has no caches: every operand of a fusion is read once, and every result written.
     """
     opcode = instruction.opcode
     if opcode in _FREE:

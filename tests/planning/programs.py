@@ -1,4 +1,4 @@
-"""Programs for the tests: a frame around hand-written instructions, and programs of this machine."""
+"""Programs for the tests: hand-written instructions in a frame, and programs of this machine."""
 
 import jax
 
@@ -8,11 +8,10 @@ from mixcon3d_jax.planning.hlo import Computation, Program, parse_program
 def program(instructions: str, computations: str = "") -> Program:
     """A program whose entry has these instructions; the last one is its result."""
     lines = [f"  {line.strip()}" for line in instructions.strip().splitlines()]
-    lines[-1] = lines[-1].replace("  ", "  ROOT ", 1)
+    lines[-1] = f"  ROOT {lines[-1].strip()}"
     entry = "\n".join(lines)
-    return parse_program(
-        f"HloModule hand_made\n\n{computations}\n\nENTRY %main (a: f32[]) -> f32[] {{\n{entry}\n}}\n"
-    )
+    head = "ENTRY %main (a: f32[]) -> f32[] {"
+    return parse_program(f"HloModule hand_made\n\n{computations}\n\n{head}\n{entry}\n}}\n")
 
 
 def entry(instructions: str, computations: str = "") -> Computation:

@@ -50,7 +50,7 @@ def test_bytes_that_a_chip_sends(instruction, expected):
 
 def test_a_sum_over_two_slices_is_reduced_within_each_first():
     result = sent(f"f32[16,8]{{1,0}} all-reduce(%a), {ALL}", TWO_SLICES)
-    # Within: scatter and gather among 4.  Across: a quarter of the array, there and back, by halves.
+    # Within: scatter and gather among 4.  Across: a quarter of the array, as among 2.
     assert result == Collective("all-reduce", BYTES, 2 * BYTES * 3 // 4, 2 * (BYTES // 4) // 2)
 
 

@@ -6,7 +6,7 @@ from tests.planning.programs import program
 
 def test_arguments_are_grouped_by_their_path_and_padded():
     made = program(r"""
-        %a = f32[100,8]{1,0:T(8,128)} parameter(0), metadata={op_name="state.params[\'x\'][\'kernel\']"}
+        %a = f32[100,8]{1,0:T(8,128)} parameter(0), metadata={op_name="state.params[\'x\'][\'y\']"}
         %b = f32[100,8]{0,1:T(8,128)} parameter(1), metadata={op_name="state.ema_params[\'x\']"}
         %c = f32[2,128]{1,0} parameter(2), metadata={op_name="state.opt_state[0].mu[\'x\']"}
         %d = f32[2,128]{1,0} parameter(3), metadata={op_name="state.opt_state[0].nu[\'x\']"}

@@ -41,5 +41,5 @@ def test_tuples_nest():
 
 @pytest.mark.parametrize("text", ["", "(f32[2]", "f32", "f32[2] x"])
 def test_what_is_no_type_is_refused(text):
-    with pytest.raises(ValueError, match="HLO|tuple"):
+    with pytest.raises(ValueError, match=r"HLO|tuple"):
         parse_type(text)
