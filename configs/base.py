@@ -104,8 +104,21 @@ def get_config() -> ml_collections.ConfigDict:
     # Share of the old average that a step keeps, of weights and running statistics.
     config.optim.ema_decay = 0.9995
 
-    # Sizes of the mesh axes; -1 takes the devices that are left.  `replica`: slices of a pod.
-    # `data`: chips that split the batch.  `fsdp`: chips that split batch and parameters.
+    # The processes of a run, one a host.  A TPU pod knows them by itself; elsewhere each process is
+    # told the address of process 0 (`HOST:PORT`), how many there are and which it is, here or by
+    # JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID.  Nothing said is one process.
+    config.distributed = ml_collections.ConfigDict()
+    config.distributed.coordinator = ""
+    config.distributed.num_processes = 0
+    config.distributed.process_id = -1
+    # How long a start waits for all processes; after how long without a sign of life of one of them
+    # the others end.
+    config.distributed.timeout_seconds = 300.0
+    config.distributed.heartbeat_seconds = 100
+
+    # Sizes of the mesh axes; -1 takes the devices that are left.  `replica`: slices of a pod, or a
+    # multiple of their number.  `data`: chips that split the batch.  `fsdp`: chips that split batch
+    # and parameters.
     config.mesh = ml_collections.ConfigDict()
     config.mesh.replica = 1
     config.mesh.data = -1
@@ -115,8 +128,9 @@ def get_config() -> ml_collections.ConfigDict:
     # run before it.
     config.checkpoint = ml_collections.ConfigDict()
     config.checkpoint.every_steps = 1000
-    # The newest so many are kept.
+    # The newest so many are kept, and those of every so many steps (0: none).
     config.checkpoint.keep = 3
+    config.checkpoint.keep_every = 0
     # A figure of the evaluations, as `ema/modelnet40/point/top1`: the weights that have it highest
     # are kept in `WORKDIR/best`, too.  It was then chosen by that benchmark and flatters.
     config.checkpoint.best_by = ""

@@ -1,6 +1,9 @@
 """What the commands that take a `--config` share: flags, devices, readable errors."""
 
+import functools
+import os
 import sys
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -9,8 +12,15 @@ from absl import app, flags, logging
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from mixcon3d_jax.distributed.processes import find_processes
+from mixcon3d_jax.distributed.start import start
 from mixcon3d_jax.errors import InputError, exit_on_input_error
 from mixcon3d_jax.sharding import make_mesh, use_virtual_cpu_devices
+from mixcon3d_jax.training.preemption import PREEMPTED_STATUS
+from mixcon3d_jax.training.run_config import flat_config
+
+# Keys that may differ from host to host of a run.
+_OF_ONE_HOST = ("distributed.process_id", "data.num_threads")
 
 
 def run(
@@ -30,7 +40,27 @@ def run(
     def parse(argv: list[str]) -> list[str]:
         return _parse_flags(argv, before_parsing)
 
-    app.run(exit_on_input_error(main), flags_parser=exit_on_input_error(parse))
+    app.run(_leaves_at_once(exit_on_input_error(main)), flags_parser=exit_on_input_error(parse))
+
+
+def _leaves_at_once(main: Callable[[list[str]], Any]) -> Callable[[list[str]], Any]:
+    """A run's failing process ends without waiting for the others, which may wait for it."""
+
+    @functools.wraps(main)
+    def wrapped(argv: list[str]) -> Any:
+        try:
+            return main(argv)
+        except BaseException as error:
+            status = error.code if isinstance(error, SystemExit) else 1
+            if not jax.distributed.is_initialized() or status in (None, 0, PREEMPTED_STATUS):
+                raise
+            if not isinstance(error, SystemExit):
+                traceback.print_exc()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status if isinstance(status, int) else 1)
+
+    return wrapped
 
 
 def _parse_flags(argv: list[str], before_parsing: Callable[[list[str]], None]) -> list[str]:
@@ -57,12 +87,29 @@ def _parse_flags(argv: list[str], before_parsing: Callable[[list[str]], None]) -
 
 
 def start_devices(config: ConfigDict) -> Mesh:
-    """Makes the config's mesh; the first thing in a command that touches a device."""
+    """Meets the other processes and makes the config's mesh; nothing touches a device before."""
     if config.virtual_cpu_devices:
         use_virtual_cpu_devices(config.virtual_cpu_devices)
+    _start_processes(config)
     mesh = make_mesh(config.mesh.replica, config.mesh.data, config.mesh.fsdp)
     if jax.process_index() == 0:
         kinds = {device.device_kind for device in mesh.devices.flat}
         number = "1 device" if mesh.size == 1 else f"{mesh.size} devices"
-        print(f"{number} ({', '.join(sorted(kinds))})", file=sys.stderr)
+        where = f" of {jax.process_count()} processes" if jax.process_count() > 1 else ""
+        print(f"{number} ({', '.join(sorted(kinds))}){where}", file=sys.stderr)
     return mesh
+
+
+def _start_processes(config: ConfigDict) -> None:
+    given = config.distributed
+    processes = find_processes(
+        given.coordinator, given.num_processes, given.process_id, given.timeout_seconds
+    )
+    if processes is None:
+        return
+    settings = {
+        f"config.{key}": str(value)
+        for key, value in flat_config(config.to_dict()).items()
+        if key not in _OF_ONE_HOST
+    }
+    start(processes, settings, given.timeout_seconds, given.heartbeat_seconds)

@@ -10,11 +10,16 @@ class InputError(Exception):
 
     The message says what is wrong, where, and what to do about it.  Commands print it without a
     traceback; everything else is a fault of this project and keeps its traceback.
+
+    Attributes:
+      exit_status: of a command that ends with this error.  2: the same command will fail again.
     """
+
+    exit_status = 2
 
 
 def exit_on_input_error(main: Callable[..., int | None]) -> Callable[..., int | None]:
-    """Wraps a command's `main`: an `InputError` becomes one line on stderr and exit status 2."""
+    """Wraps a command's `main`: of an `InputError` only the message and exit status are seen."""
 
     @functools.wraps(main)
     def wrapped(*args, **kwargs):
@@ -22,6 +27,6 @@ def exit_on_input_error(main: Callable[..., int | None]) -> Callable[..., int | 
             return main(*args, **kwargs)
         except InputError as error:
             print(f"error: {error}", file=sys.stderr)
-            sys.exit(2)
+            sys.exit(error.exit_status)
 
     return wrapped

@@ -89,9 +89,9 @@ def _describe_run(workdir: Path, step: int | None, folder: str = CHECKPOINTS_FOL
 
 def _checkpoints(workdir: Path, folder: str, step: int | None) -> tuple[list[int], dict[str, Any]]:
     """All steps in a folder of a workdir, and what `step` (or the newest) says about itself."""
-    if not (workdir / folder).is_dir():  # opening it would make it
+    if not (workdir / folder).is_dir():
         return [], {}
-    with Checkpoints(workdir, 1, folder) as checkpoints:
+    with Checkpoints(workdir, 1, folder, read_only=True) as checkpoints:
         steps = checkpoints.steps()
         return steps, checkpoints.meta(step) if steps else {}
 

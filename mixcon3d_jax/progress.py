@@ -9,7 +9,9 @@ from tqdm import tqdm
 T = TypeVar("T")
 
 
-def progress(items: Iterable[T], total: int | None, what: str, done: int = 0) -> Iterator[T]:
+def progress(
+    items: Iterable[T], total: int | None, what: str, done: int = 0, *, shown: bool = True
+) -> Iterator[T]:
     """Yields `items` behind a bar that shows the count, the rate and the time left.
 
     Args:
@@ -17,10 +19,17 @@ def progress(items: Iterable[T], total: int | None, what: str, done: int = 0) ->
       total: how many there are in all, those already done included.
       what: a few words, shown before the bar.
       done: how many were done before (by an earlier run).
+      shown: False for all but one of the processes that do the same work.
     """
     return iter(
         tqdm(
-            items, total=total, desc=what, initial=done, mininterval=_interval(), dynamic_ncols=True
+            items,
+            total=total,
+            desc=what,
+            initial=done,
+            mininterval=_interval(),
+            dynamic_ncols=True,
+            disable=not shown,
         )
     )
 

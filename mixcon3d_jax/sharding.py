@@ -6,8 +6,10 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
+from jaxtyping import Array, Int, Shaped
 
 from mixcon3d_jax.errors import InputError
 
@@ -46,9 +48,11 @@ def make_mesh(replica: int, data: int, fsdp: int, devices: list[Any] | None = No
       devices: default all.
 
     Raises:
-      MeshError: if the product of the sizes is not the number of devices.
+      MeshError: if the product of the sizes is not the number of devices, or the devices are of
+        several slices that `replica` does not keep apart.
     """
     devices = jax.devices() if devices is None else devices
+    slices = len({getattr(device, "slice_index", 0) for device in devices})
     sizes = dict(zip(MESH_AXES, (replica, data, fsdp), strict=True))
     free = [name for name, size in sizes.items() if size == -1]
     fixed = int(np.prod([size for size in sizes.values() if size != -1]))
@@ -60,12 +64,20 @@ def make_mesh(replica: int, data: int, fsdp: int, devices: list[Any] | None = No
         )
     for name in free:
         sizes[name] = len(devices) // fixed
-    return jax.make_mesh(
-        tuple(sizes.values()),
-        MESH_AXES,
-        axis_types=(AxisType.Auto,) * len(MESH_AXES),
-        devices=devices,
-    )
+    axis_types = (AxisType.Auto,) * len(MESH_AXES)
+    if slices == 1:
+        return jax.make_mesh(
+            tuple(sizes.values()), MESH_AXES, axis_types=axis_types, devices=devices
+        )
+    if sizes["replica"] % slices:
+        raise MeshError(
+            f"the {len(devices)} devices are of {slices} slices, which config.mesh.replica="
+            f"{sizes['replica']} is not a multiple of; set it to {slices}, so that only the sum of "
+            "gradients, embeddings and statistics goes over the network between slices"
+        )
+    within = (sizes["replica"] // slices, sizes["data"], sizes["fsdp"])
+    grid = mesh_utils.create_hybrid_device_mesh(within, (slices, 1, 1), devices)
+    return Mesh(grid, MESH_AXES, axis_types=axis_types)
 
 
 def check_batch(batch_size: int, mesh: Mesh, what: str) -> None:
@@ -77,6 +89,39 @@ def check_batch(batch_size: int, mesh: Mesh, what: str) -> None:
 def batch_sharding(mesh: Mesh) -> NamedSharding:
     """Rows of a batch, split over all axes of the mesh."""
     return NamedSharding(mesh, P(MESH_AXES))
+
+
+def local_rows(sharding: NamedSharding, global_batch: int) -> Int[np.ndarray, "rows"]:
+    """Which rows of a global batch this process' devices hold, in rising order.
+
+    A contiguous block where the mesh has a process' devices side by side, as it has by default on
+    anything but a TPU, whose mesh follows the wiring of the chips.
+    """
+    blocks = sharding.addressable_devices_indices_map((global_batch,)).values()
+    return np.unique(np.concatenate([np.arange(global_batch)[rows] for (rows,) in blocks]))
+
+
+def global_array(
+    local: Shaped[np.ndarray, "rows *shape"],
+    rows: Int[np.ndarray, "rows"],
+    sharding: NamedSharding,
+    global_batch: int,
+) -> Shaped[Array, "batch *shape"]:
+    """The array of a global batch, of which each process hands over its own rows.
+
+    Args:
+      local: this process' rows.
+      rows: their numbers in the batch, of `local_rows`.
+      sharding: of the batch.
+      global_batch: rows of all processes together.
+    """
+
+    def block(index: tuple[slice, ...]) -> np.ndarray:
+        start, stop, _ = index[0].indices(global_batch)
+        first = int(np.searchsorted(rows, start))
+        return local[first : first + stop - start]
+
+    return jax.make_array_from_callback((global_batch, *local.shape[1:]), sharding, block)
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

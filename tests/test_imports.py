@@ -12,11 +12,12 @@ PACKAGE = Path(__file__).resolve().parents[1] / "mixcon3d_jax"
 # Stages in the order in which data flows; a module imports from its own stage and earlier ones.
 STAGES = (
     ("errors", "files", "progress"),
+    ("distributed",),
+    ("sharding",),
     ("assets",),
     ("data",),
     ("models",),
     ("losses", "metrics"),
-    ("sharding",),
     ("training",),
     ("evaluation",),
     ("exchange",),

@@ -9,10 +9,12 @@ import grain
 import jax
 import numpy as np
 from jax.sharding import NamedSharding
+from jaxtyping import Int
 
 from mixcon3d_jax.data.neighbors import NeighborGroups
 from mixcon3d_jax.data.order import EpochOrder
 from mixcon3d_jax.data.sampling import Sample, ViewPolicy, draw_sample
+from mixcon3d_jax.sharding import global_array, local_rows
 
 # Evaluation must not depend on how training's random numbers are used.
 _TRAINING_STREAM = 0x7EA1
@@ -38,7 +40,7 @@ class PipelineConfig:
 
 @dataclasses.dataclass(frozen=True)
 class TrainingRows(Sequence):
-    """The samples of one process, endlessly: its rows of each global batch, a contiguous block.
+    """The samples of one process, endlessly: its rows of each global batch.
 
     A row follows from the seed and its number in the run alone.  Grain's own slicing strides, which
     would permute the rows when the number of processes changes, and its shuffling takes as long as
@@ -49,15 +51,14 @@ class TrainingRows(Sequence):
     order: EpochOrder | NeighborGroups
     config: PipelineConfig
     global_batch: int
-    first: int
-    rows: int
+    rows: Int[np.ndarray, "rows"]
 
     def __len__(self) -> int:
         return sys.maxsize
 
     def __getitem__(self, index: int) -> Sample:
-        batch, row = divmod(index, self.rows)
-        number = batch * self.global_batch + self.first + row
+        batch, row = divmod(index, len(self.rows))
+        number = batch * self.global_batch + int(self.rows[row])
         rng = np.random.default_rng([self.config.seed, _TRAINING_STREAM, number])
         example = self.source[self.order[number]]
         return draw_sample(example, self.config.num_points, self.config.views, rng)
@@ -109,18 +110,16 @@ def train_batches(
       start_step: the first batch is that of this step.
       order: row of the run -> position of its record.
     """
-    rows = global_batch // jax.process_count()
-    first = jax.process_index() * rows
-    samples = TrainingRows(source, order, config, global_batch, first, rows)
+    rows = local_rows(sharding, global_batch)
+    samples = TrainingRows(source, order, config, global_batch, rows)
     batches = (
         grain.MapDataset.source(samples)
-        .batch(rows, drop_remainder=True)[start_step:]
+        .batch(len(rows), drop_remainder=True)[start_step:]
         .to_iter_dataset(grain.ReadOptions(num_threads=config.num_threads, prefetch_buffer_size=4))
     )
     for batch in batches:
         yield {
-            name: jax.make_array_from_process_local_data(sharding, array)
-            for name, array in batch.items()
+            name: global_array(array, rows, sharding, global_batch) for name, array in batch.items()
         }
 
 
@@ -136,18 +135,16 @@ def evaluation_batches(
     A record's random choices follow from the seed and its position, so that figures don't depend
     on batch size or device count.  Batches also have `label` (B,) and `mask` (B,).
     """
-    rows = global_batch // jax.process_count()
-    first = jax.process_index() * rows
+    rows = local_rows(sharding, global_batch)
     for start in range(0, len(source), global_batch):
-        wanted = start + first + np.arange(rows)
+        wanted = start + rows
         index = np.minimum(wanted, len(source) - 1)
         samples = [_evaluation_sample(source, int(i), config) for i in index]
         batch = {name: np.stack([sample[name] for sample in samples]) for name in samples[0]}
         batch["label"] = labels[index].astype(np.int32)
         batch["mask"] = wanted < len(source)
         yield {
-            name: jax.make_array_from_process_local_data(sharding, array)
-            for name, array in batch.items()
+            name: global_array(array, rows, sharding, global_batch) for name, array in batch.items()
         }
 
 

@@ -76,9 +76,11 @@ class Evaluator:
                 for repetition in range(config.eval.num_seeds)
             ]
             figures |= runs[0] if len(runs) == 1 else mean_and_std(runs)
+        if jax.process_index() > 0:
+            return figures
         if not figures:
             print("no benchmark has any data, so nothing was evaluated", flush=True)
-        elif jax.process_index() == 0:
+        else:
             step = int(state.step)
             name = f"{step}-{self._label}" if self._label else str(step)
             path = write_figures(self._workdir, name, figures, config.eval.to_dict())
@@ -98,10 +100,11 @@ def open_benchmarks(config: ConfigDict) -> list[Benchmark]:
         path = Path(entry.path)
         directory = path if path.is_absolute() else data_root(config) / path
         if not entry.required and not _has_split(directory, entry.split):
-            print(
-                f"benchmark {name} is left out: {directory} has no split {entry.split!r}",
-                flush=True,
-            )
+            if jax.process_index() == 0:
+                print(
+                    f"benchmark {name} is left out: {directory} has no split {entry.split!r}",
+                    flush=True,
+                )
             continue
         benchmarks.append(
             open_benchmark(

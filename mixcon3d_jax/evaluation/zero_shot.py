@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 
 from mixcon3d_jax.data.clouds import unpack_clouds
 from mixcon3d_jax.data.pipeline import PipelineConfig, evaluation_batches
+from mixcon3d_jax.distributed.compilation import CompiledTogether
 from mixcon3d_jax.evaluation.benchmark import Benchmark
 from mixcon3d_jax.metrics import accuracies, top_k_counts
 from mixcon3d_jax.models.layers import normalize
@@ -67,7 +68,7 @@ def class_logits(
 def compile_counts(
     structure: nnx.GraphDef, mesh: Mesh, missing: tuple[str, ...] = ()
 ) -> Callable[..., dict[str, dict]]:
-    """A jitted function from weights and a batch to each mode's `top_k_counts`."""
+    """A compiled function from weights and a batch to each mode's `top_k_counts`."""
 
     def counts(params, stats, batch, class_embeddings):
         model = nnx.merge(structure, params, stats)
@@ -76,7 +77,7 @@ def compile_counts(
             for mode, logits in class_logits(model, batch, class_embeddings, missing).items()
         }
 
-    return jax.jit(counts, out_shardings=replicated(mesh))
+    return CompiledTogether(jax.jit(counts, out_shardings=replicated(mesh)))
 
 
 def evaluate(
@@ -102,7 +103,8 @@ def evaluate(
     )
     totals: dict[str, dict] = {}
     number = -(-len(benchmark.source) // global_batch)
-    for batch in progress(batches, number, f"evaluating {benchmark.name}"):
+    shown = jax.process_index() == 0
+    for batch in progress(batches, number, f"evaluating {benchmark.name}", shown=shown):
         for which, (params, stats) in weights.items():
             found = counts_of(params, stats, batch, names)
             known = totals.get(which)

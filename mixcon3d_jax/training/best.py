@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mixcon3d_jax.training.checkpoint import Checkpoints
+from mixcon3d_jax.training.checkpoint import CheckpointError, Checkpoints
 from mixcon3d_jax.training.run_config import ConfigError
 from mixcon3d_jax.training.state import TrainState
 
@@ -45,7 +45,7 @@ class BestCheckpoint:
             "value": figures[self._figure],
         }
         with Checkpoints(self._workdir, keep=1, folder=BEST_FOLDER) as checkpoints:
-            known = checkpoints.latest_step()
+            known = self._usable(checkpoints)
             if known is not None:
                 earlier = checkpoints.meta(known)["best"]
                 comparable = all(earlier.get(key) == best[key] for key in ("figure", "settings"))
@@ -55,3 +55,13 @@ class BestCheckpoint:
                     checkpoints.delete(known)
             checkpoints.save(state, {**meta, "best": best})
             checkpoints.wait()
+
+    @staticmethod
+    def _usable(checkpoints: Checkpoints) -> int | None:
+        try:
+            return checkpoints.newest_sound()
+        except CheckpointError as error:
+            print(f"{error}\nthe next best one takes its place", flush=True)
+            for step in checkpoints.steps():
+                checkpoints.delete(step)
+            return None

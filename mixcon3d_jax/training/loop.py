@@ -1,41 +1,50 @@
-"""The training loop: evaluate, save, next batch, step - in this order; at the end save, evaluate.
+"""The training loop: save, evaluate, next batch, step - in this order; at the end save, evaluate.
 
 A step's batch and randomness follow from its number, so a run that is continued from a checkpoint
-does what it would have done anyway.
+does what it would have done anyway.  An evaluation comes after the save of its step, so that it
+costs no training if the run ends in it; a run that starts at that step evaluates again.
 """
 
+import contextlib
+import dataclasses
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+from etils import epath
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from mixcon3d_jax.data.pipeline import train_batches
+from mixcon3d_jax.distributed.agreement import on_every_process
+from mixcon3d_jax.distributed.compilation import CompiledTogether
 from mixcon3d_jax.models.variables import parameter_count
-from mixcon3d_jax.sharding import batch_sharding, check_batch
+from mixcon3d_jax.sharding import batch_sharding, check_batch, local_rows
 from mixcon3d_jax.training import run_config
 from mixcon3d_jax.training.best import BestCheckpoint
 from mixcon3d_jax.training.checkpoint import CheckpointError, Checkpoints
 from mixcon3d_jax.training.curves import plot_curves
+from mixcon3d_jax.training.divergence import LossWatch
 from mixcon3d_jax.training.log import TrainingLog, format_seconds
 from mixcon3d_jax.training.optimizer import make_optimizer, trained_mask
-from mixcon3d_jax.training.run_data import open_run_data
+from mixcon3d_jax.training.preemption import PreemptedError, PreemptionWatch
+from mixcon3d_jax.training.run_data import RunData, open_run_data
 from mixcon3d_jax.training.state import TrainState, abstract_state, initial_state
-from mixcon3d_jax.training.step import compile_train_step
+from mixcon3d_jax.training.step import Batch, Metrics, StepConfig, compile_train_step
 from mixcon3d_jax.training.workdir import claim_workdir
 
 Evaluate = Callable[[TrainState, tuple[str, ...]], dict[str, float]]
 
 
-def train(config: ConfigDict, workdir: Path, mesh: Mesh, evaluate: Evaluate) -> TrainState:
-    """Trains to the end, from the newest checkpoint in `workdir` if there is one.
+def train(
+    config: ConfigDict, workdir: epath.PathLike, mesh: Mesh, evaluate: Evaluate
+) -> TrainState:
+    """Trains to the end, from the newest sound checkpoint in `workdir` if there is one.
 
     Args:
       config: of the run.
-      workdir: for checkpoints, metrics and curves.
+      workdir: for checkpoints, metrics and curves; the same folder or bucket for all processes.
       mesh: to train on.
       evaluate: called at `config.eval.every_steps` and at the end, with the state and the modules
         of it whose weights mean nothing (those that an import lacked and that are frozen).
@@ -44,43 +53,24 @@ def train(config: ConfigDict, workdir: Path, mesh: Mesh, evaluate: Evaluate) -> 
       The final state.
 
     Raises:
-      InputError: if data, config and workdir don't fit each other.
+      InputError: if data, config and workdir don't fit each other, or the loss is no number.
+      PreemptedError: if a process got SIGTERM; the state is saved then.
     """
+    workdir = epath.Path(workdir)
     run_config.check_values(config)
     check_batch(config.optim.batch_size, mesh, "config.optim.batch_size")
-    data = open_run_data(config)
-    step_config = run_config.step_config(config, len(data.source))
+    data = on_every_process(lambda: open_run_data(config))
     claim_workdir(workdir, config, data.checksums)
-    total = step_config.optimizer.total_steps
-    optimizer = make_optimizer(step_config.optimizer)
-    abstract = abstract_state(step_config.model, optimizer, mesh)
-    meta = {
-        "config": config.to_dict(),
-        "clip_id": data.card.clip_id,
-        "up_axis": data.card.up_axis,
-        "color_rule": data.card.color_rule,
-        "num_records": len(data.source),
-    }
-
-    with Checkpoints(workdir, config.checkpoint.keep) as checkpoints:
-        start = checkpoints.latest_step()
-        if start is None:
-            start = 0
-            state = initial_state(step_config.model, optimizer, mesh, config.seed)
-        else:
-            _check_start(start, total)
-            state = checkpoints.restore(abstract)
-            meta["missing"] = _still_missing(checkpoints.meta(start), state, step_config.frozen)
+    steps = run_config.step_config(config, len(data.source))
+    with (
+        PreemptionWatch() as preemption,
+        Checkpoints(
+            workdir, config.checkpoint.keep, keep_every=config.checkpoint.keep_every
+        ) as checkpoints,
+    ):
+        state, missing = _begin(config, steps, mesh, checkpoints)
+        start, total = int(state.step), steps.optimizer.total_steps
         _announce(state, len(data.source), start, total, mesh)
-        step_fn = compile_train_step(step_config, mesh, abstract)
-        batches = train_batches(
-            data.source,
-            run_config.train_pipeline(config),
-            config.optim.batch_size,
-            batch_sharding(mesh),
-            start,
-            data.order,
-        )
         log = TrainingLog(
             workdir,
             config,
@@ -88,61 +78,133 @@ def train(config: ConfigDict, workdir: Path, mesh: Mesh, evaluate: Evaluate) -> 
             total_steps=total,
             batch_size=config.optim.batch_size,
         )
-        best = BestCheckpoint(
-            workdir, config.checkpoint.best_by, run_config.evaluation_settings(config)
-        )
-
-        def evaluate_and_keep(step: int) -> None:
-            figures = evaluate(state, tuple(meta.get("missing", ())))
-            log.evaluation(step, figures)
-            best.offer(state, figures, meta)
-
-        began = time.perf_counter()
-        for step in range(start, total):
-            if step > start and _due(step, config.eval.every_steps):
-                evaluate_and_keep(step)
-                log.restart_clock()
-            if step > start and _due(step, config.checkpoint.every_steps):
-                checkpoints.save(state, meta)
-            state, metrics = step_fn(state, next(batches))
-            log.add(metrics)
-            if step == start:
-                jax.block_until_ready(metrics)
-                _say(f"first step done after {format_seconds(time.perf_counter() - began)}")
-                log.restart_clock()
-            if _due(step + 1, config.log.every_steps) or step + 1 == total:
-                log.report(step + 1)
-        if total > start:
-            checkpoints.save(state, meta)
-            checkpoints.wait()
-        # Last, so that whatever happens in it costs no training.
-        evaluate_and_keep(total)
-        log.close()
+        with contextlib.closing(log):
+            run = _Run(config, total, data, missing, workdir, mesh, checkpoints, preemption, log)
+            step_fn = CompiledTogether(compile_train_step(steps, mesh, state))
+            state = run.to_the_end(state, step_fn, evaluate)
     if jax.process_index() == 0:
         plot_curves(workdir)
     return state
 
 
-def _due(step: int, every: int) -> bool:
-    return every > 0 and step % every == 0
+@dataclasses.dataclass(frozen=True)
+class _Run:
+    """What the loop works with beside the state."""
+
+    config: ConfigDict
+    total: int
+    data: RunData
+    missing: tuple[str, ...]
+    workdir: epath.Path
+    mesh: Mesh
+    checkpoints: Checkpoints
+    preemption: PreemptionWatch
+    log: TrainingLog
+
+    def to_the_end(
+        self,
+        state: TrainState,
+        step_fn: Callable[[TrainState, Batch], tuple[TrainState, Metrics]],
+        evaluate: Evaluate,
+    ) -> TrainState:
+        config, total, log = self.config, self.total, self.log
+        start = int(state.step)
+        losses = LossWatch(self.workdir, self._batch_ids)
+        best = BestCheckpoint(
+            self.workdir, config.checkpoint.best_by, run_config.evaluation_settings(config)
+        )
+
+        def save() -> None:
+            losses.check()
+            self.checkpoints.save(state, self._meta())
+
+        def evaluate_and_keep(step: int) -> None:
+            losses.check()
+            figures = evaluate(state, self.missing)
+            log.evaluation(step, figures)
+            best.offer(state, figures, self._meta())
+            log.restart_clock()
+
+        batches = self._batches(start)
+        began = time.perf_counter()
+        for step in range(start, total):
+            preempted = self.preemption.reached(step)
+            if step > start and (preempted or _due(step, config.checkpoint.every_steps)):
+                save()
+            if preempted:
+                self.checkpoints.wait()
+                raise PreemptedError(step)
+            if step and _due(step, config.eval.every_steps):
+                evaluate_and_keep(step)
+            state, metrics = step_fn(state, next(batches))
+            log.add(metrics)
+            losses.add(step, metrics)
+            if step == start:
+                jax.block_until_ready(metrics)
+                _say(f"first step done after {format_seconds(time.perf_counter() - began)}")
+                log.restart_clock()
+            if _due(step + 1, config.log.every_steps) or step + 1 == total:
+                losses.check()
+                log.report(step + 1)
+        if total > start:
+            save()
+            self.checkpoints.wait()
+        evaluate_and_keep(total)
+        return state
+
+    def _batches(self, start: int) -> Iterator[Batch]:
+        return train_batches(
+            self.data.source,
+            run_config.train_pipeline(self.config),
+            self.config.optim.batch_size,
+            batch_sharding(self.mesh),
+            start,
+            self.data.order,
+        )
+
+    def _batch_ids(self, step: int) -> list[str]:
+        size = self.config.optim.batch_size
+        return self.data.ids(step * size + local_rows(batch_sharding(self.mesh), size))
+
+    def _meta(self) -> dict[str, Any]:
+        card = self.data.card
+        meta = {
+            "config": self.config.to_dict(),
+            "clip_id": card.clip_id,
+            "up_axis": card.up_axis,
+            "color_rule": card.color_rule,
+            "num_records": len(self.data.source),
+        }
+        return meta | ({"missing": list(self.missing)} if self.missing else {})
 
 
-def _check_start(start: int, total: int) -> None:
+def _begin(
+    config: ConfigDict, steps: StepConfig, mesh: Mesh, checkpoints: Checkpoints
+) -> tuple[TrainState, tuple[str, ...]]:
+    """The state to start from, and the modules whose weights mean nothing in it."""
+    optimizer = make_optimizer(steps.optimizer)
+    start = checkpoints.newest_sound()
+    if start is None:
+        return initial_state(steps.model, optimizer, mesh, config.seed), ()
+    total = steps.optimizer.total_steps
     if start > total:
         raise CheckpointError(
             f"the newest checkpoint is of step {start:,}, beyond the {total:,} steps of this run; "
             "raise config.optim.epochs to train on, or use another --workdir"
         )
-
-
-def _still_missing(meta: dict[str, Any], state: TrainState, frozen: str) -> list[str]:
-    """Modules that a checkpoint lacked, and that this run does not train either."""
-    trained = trained_mask(state.params, frozen)
-    return [
+    state = checkpoints.restore(abstract_state(steps.model, optimizer, mesh), start)
+    trained = trained_mask(state.params, steps.frozen)
+    # What an import lacked, and this run does not train either.
+    missing = tuple(
         module
-        for module in meta.get("missing", ())
+        for module in checkpoints.meta(start).get("missing", ())
         if not any(jax.tree.leaves(trained.get(module, {})))
-    ]
+    )
+    return state, missing
+
+
+def _due(step: int, every: int) -> bool:
+    return every > 0 and step % every == 0
 
 
 def _announce(state: TrainState, records: int, start: int, total: int, mesh: Mesh) -> None:

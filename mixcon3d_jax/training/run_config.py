@@ -29,8 +29,8 @@ class ConfigError(InputError):
 EVALUATION_MODES = ("point", "image", "image_multiview", "fused", "fused_multiview", "sum")
 
 # Keys that may differ when a run is continued: they change neither data nor weights.
-_FREE_KEYS = ("virtual_cpu_devices", "data.root", "data.num_threads", "mesh.", "checkpoint.",
-              "log.", "eval.")  # fmt: skip
+_FREE_KEYS = ("virtual_cpu_devices", "distributed.", "data.root", "data.num_threads", "mesh.",
+              "checkpoint.", "log.", "eval.")  # fmt: skip
 
 
 def check_values(config: ConfigDict) -> None:
@@ -47,6 +47,9 @@ def check_values(config: ConfigDict) -> None:
         "eval.num_seeds": 1,
         "checkpoint.keep": 1,
         "checkpoint.every_steps": 0,
+        "checkpoint.keep_every": 0,
+        "distributed.timeout_seconds": 1,
+        "distributed.heartbeat_seconds": 1,
         "log.every_steps": 0,
         "eval.every_steps": 0,
         "eval.batch_size": 1,

@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -30,6 +30,10 @@ class RunData:
     order: EpochOrder | NeighborGroups
     card: DatasetCard
     checksums: Mapping[str, str]
+
+    def ids(self, rows: Iterable[int]) -> list[str]:
+        """The ids of the records that come as these rows of the run."""
+        return [self.source[self.order[int(row)]]["id"].decode() for row in rows]
 
 
 def open_run_data(config: ConfigDict) -> RunData:

@@ -151,7 +151,7 @@ def numbers_of_processes(count: int, global_batch: int) -> list[int]:
     rows = global_batch // count
     order = EpochOrder(COUNT, seed=0)
     parts = [
-        TrainingRows(SOURCE, order, CONFIG, global_batch, process * rows, rows)
+        TrainingRows(SOURCE, order, CONFIG, global_batch, process * rows + np.arange(rows))
         for process in range(count)
     ]
     return [

@@ -19,7 +19,7 @@ def offer(workdir, step: int, value: float, figure: str = FIGURE, **settings) ->
 
 def kept(workdir) -> tuple[int, float]:
     with Checkpoints(workdir, 1, BEST_FOLDER, read_only=True) as checkpoints:
-        return checkpoints.latest_step(), checkpoints.meta()["best"]["value"]
+        return checkpoints.newest_sound(), checkpoints.meta()["best"]["value"]
 
 
 def test_a_higher_figure_replaces_a_lower_one(tmp_path):

@@ -115,7 +115,7 @@ def test_a_failed_save_is_loud_and_keeps_the_earlier_one(tmp_path, config):
     assert "could not save a checkpoint" in done.stderr
     assert "earlier ones are whole" in done.stderr
     with Checkpoints(tmp_path, keep=3) as checkpoints:
-        assert checkpoints.latest_step() == 0
+        assert checkpoints.newest_sound() == 0
         mesh = make_mesh(1, 1, 1, jax.devices()[:1])
         checkpoints.restore(
             abstract_state(run_config.model_config(config), optimizer_of(config), mesh)

@@ -145,7 +145,7 @@ def test_the_weights_with_the_best_figure_are_kept(data, mesh, tmp_path, finishe
 
     train(config, tmp_path, mesh, evaluate)
     with Checkpoints(tmp_path, keep=1, folder="best") as best:
-        assert best.latest_step() == 16
+        assert best.newest_sound() == 16
         kept = best.meta()["best"]
         assert (kept["figure"], kept["value"]) == ("ema/held_out/point/top1", 30.0)
     assert not (finished[0] / "best").exists()
