@@ -1,5 +1,6 @@
 """Plans by the real TPU compiler, of a reduced model, so that a compilation takes seconds."""
 
+import functools
 import json
 import subprocess
 import sys
@@ -12,18 +13,19 @@ from mixcon3d_jax.planning.compiler import topology_devices
 from mixcon3d_jax.planning.programs import compile_training_step
 from mixcon3d_jax.planning.topology import parse_topology
 
+ROWS = 16  # a chip
 ROOT = Path(__file__).resolve().parents[2]
 REDUCED = {
     "clip.embedding_size": 256,
-    "data.num_points": 256,
+    "data.num_points": 64,
     "model.dtype": "bfloat16",
     "model.encoder.dim": 128,
-    "model.encoder.depth": 2,
+    "model.encoder.depth": 1,
     "model.encoder.heads": 2,
     "model.encoder.mlp_dim": 512,
     "model.encoder.sa_dim": 64,
-    "model.encoder.patches": 32,
-    "model.encoder.neighbors": 16,
+    "model.encoder.patches": 16,
+    "model.encoder.neighbors": 8,
 }
 
 
@@ -33,16 +35,21 @@ def reduced_config(**changes):
     return config
 
 
-def compiled(name, rows, **changes):
-    """The reduced model's step with so many rows a chip."""
+@functools.cache
+def with_a_ring(name):
+    """The reduced model's step with negatives that travel around a ring of chips."""
     topology = parse_topology(name)
     config = reduced_config(
-        **{"optim.batch_size": rows * topology.chips, "mesh.replica": topology.slices} | changes
+        **{
+            "optim.batch_size": ROWS * topology.chips,
+            "optim.negatives": "ring",
+            "mesh.replica": topology.slices,
+        }
     )
     return compile_training_step(config, topology_devices(topology))
 
 
-def flops_by_hand(config, rows, chips):
+def flops_by_hand(config, chips):
     """Of forward and backward pass of everything that multiplies, for one chip.
 
     Two for each multiply-add; the backward pass multiplies twice as often as the forward pass,
@@ -59,48 +66,52 @@ def flops_by_hand(config, rows, chips):
     forward += 3 * encoder.patches * (3 + encoder.sa_dim) * encoder.dim + 3 * encoder.dim * size
     views, text, fusion = config.data.num_views, 1, 2
     forward += 2 * (views + text) * size * size + 3 * fusion * size * size
-    # Four terms in two directions: logits, and gradients of both their factors.
-    logits = 4 * 2 * 3 * rows * chips * size
-    return 2 * rows * (forward + logits)
+    # Four terms: logits forward and again backward, and the gradients of both their factors.
+    logits = 4 * (1 + 3) * ROWS * chips * size
+    return 2 * ROWS * (forward + logits)
 
 
-@pytest.fixture(scope="module")
-def on_eight_chips():
-    return compiled("v5e:2x4", rows=16)
-
-
-def test_flops_are_those_of_a_count_by_hand(on_eight_chips):
-    cost = on_eight_chips.cost()
+@pytest.mark.parametrize(("name", "chips"), [("v5e:2x4", 8), ("v5e:16x16", 256)])
+def test_flops_are_those_of_a_count_by_hand(name, chips):
+    """Most of them in loops: the ring turns once for each chip."""
+    cost = with_a_ring(name).cost()
     assert cost.unknown_loops == []
-    expected = flops_by_hand(reduced_config(), rows=16, chips=8)
+    expected = flops_by_hand(reduced_config(), chips)
     assert cost.flops == pytest.approx(expected, rel=0.04)
     # Whatever multiplies in the encoder's blocks does so in bfloat16; heads and logits don't.
     assert cost.products["bfloat16"].flops > cost.products["float32 (highest)"].flops > 0
     assert cost.products["float32 (highest)"].passes == 6
 
 
-def test_memory_is_what_the_state_needs(on_eight_chips):
-    memory = on_eight_chips.memory
+def test_memory_is_what_the_state_needs():
+    memory = with_a_ring("v5e:2x4").memory
     assert memory.moments == pytest.approx(2 * memory.parameters, rel=0.01)
     assert memory.average == memory.parameters
-    assert memory.batch >= 16 * 256 * 3 * (2 + 1)
+    assert memory.batch >= ROWS * 64 * 3 * (2 + 1)
     assert memory.temporaries > 0
 
 
-def test_two_slices_send_sums_across_and_little_else(on_eight_chips):
-    alone = on_eight_chips.cost()
-    both = compiled("2*v5e:2x2", rows=16).cost()
-    assert all(sent.across == 0 for sent in alone.messages.values())
-    across = sum(sent.across for sent in both.messages.values())
-    assert 0 < across < sum(sent.within for sent in both.messages.values())
+def test_messages_of_a_ring():
+    """A block of candidates turns once forward; backward, it takes its gradient along."""
+    block = ROWS * 256 * 4
+    for name, chips in (("v5e:2x4", 8), ("v5e:16x16", 256)):
+        sent = with_a_ring(name).cost().messages["collective-permute"]
+        # Two rounds for the texts' candidates of three terms, two for the images' of one.
+        assert sent.payload == pytest.approx(2 * 3 * chips * block, rel=0.05)
+        assert (sent.within, sent.across) == (sent.payload, 0)
+
+
+def test_slices_send_each_other_sums_and_the_ring_that_crosses():
+    messages = with_a_ring("4*v5e:16x16").cost().messages
+    ring, sums = messages["collective-permute"], messages["all-reduce"]
+    assert ring.across == ring.payload
+    assert 0 < sums.across < sums.within
 
 
 def test_memory_with_a_ring_does_not_grow_with_the_chips():
-    """Chips and batch grow together, from 8 to 1,024 chips; 16 rows a chip."""
-    ring = {"optim.negatives": "ring"}
-    few, slice_, pod = (
-        compiled(name, 16, **ring).memory.peak for name in ("v5e:2x4", "v5e:16x16", "4*v5e:16x16")
-    )
+    """Chips and batch grow together, from 8 to 1,024 chips."""
+    names = ("v5e:2x4", "v5e:16x16", "4*v5e:16x16")
+    few, slice_, pod = (with_a_ring(name).memory.peak for name in names)
     assert slice_ == pytest.approx(few, rel=0.1)
     assert pod == pytest.approx(few, rel=0.1)
 
