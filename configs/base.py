@@ -75,6 +75,9 @@ def get_config() -> ml_collections.ConfigDict:
     config.model.view_pooling = "avg"
     # Of the encoder's products: `float32` or `bfloat16`.
     config.model.dtype = "float32"
+    # Rematerialisation: the backward pass computes transformer blocks and the groups' network anew
+    # instead of keeping what they computed.  Less memory, the same numbers, a third more work.
+    config.model.remat = False
 
     # Weights of the four contrastive terms (paper, equation 4).
     config.loss = ml_collections.ConfigDict()
@@ -85,6 +88,18 @@ def get_config() -> ml_collections.ConfigDict:
 
     config.optim = ml_collections.ConfigDict()
     config.optim.batch_size = 2048  # global
+    # Micro-batches that a batch is computed in, for less memory; they must divide the rows that a
+    # device has of it.  Loss and gradient are still those of the whole batch.  BatchNorm normalises
+    # each micro-batch with its own statistics over all devices; the running ones are updated once a
+    # step, with the micro-batches' mean.
+    config.optim.accum_steps = 1
+    # How the loss meets the other devices' rows: `gather` holds local x global logits on each
+    # device, `ring` passes the rows on from device to device and holds a block at a time, of
+    # `logit_block` x local logits.  The same numbers but for rounding.
+    config.optim.negatives = "gather"
+    config.optim.logit_block = 1024
+    # BatchNorm uses its running statistics in training, too, and keeps them: for fine-tuning.
+    config.optim.frozen_statistics = False
     config.optim.epochs = 200.0
     config.optim.warmup_epochs = 10.0
     # The paper's rate, 1e-3 for every 256 of the batch: it follows the batch size until it is set.

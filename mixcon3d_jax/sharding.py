@@ -86,6 +86,22 @@ def check_batch(batch_size: int, mesh: Mesh, what: str) -> None:
         raise MeshError(f"{what} is {batch_size}, which the {mesh.size} devices don't divide")
 
 
+def check_accumulation(batch_size: int, accum_steps: int, mesh: Mesh) -> None:
+    """Raises a `MeshError` unless each device's rows can be cut into `accum_steps` micro-batches.
+
+    Args:
+      batch_size: rows of the global batch, which the mesh divides.
+      accum_steps: micro-batches a step.
+      mesh: that the batch is split over.
+    """
+    rows = batch_size // mesh.size
+    if rows % accum_steps:
+        raise MeshError(
+            f"config.optim.accum_steps is {accum_steps}, which doesn't divide the {rows} rows that "
+            f"each of {mesh.size} device(s) has of config.optim.batch_size={batch_size}"
+        )
+
+
 def batch_sharding(mesh: Mesh) -> NamedSharding:
     """Rows of a batch, split over all axes of the mesh."""
     return NamedSharding(mesh, P(MESH_AXES))

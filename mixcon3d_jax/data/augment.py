@@ -6,9 +6,10 @@ the numbers follow from the seed and the step alone, whatever the number of host
 
 import dataclasses
 
+import flax.struct
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key, UInt32
+from jaxtyping import Array, Bool, Float, Key, UInt32
 
 GREY = 0.4  # the colour of a shape that has none
 
@@ -36,18 +37,22 @@ class AugmentConfig:
     grey_probability: float = 0.5
 
 
-def augment(
-    key: Key[Array, ""],
-    points: Float[Array, "batch points 3"],
-    colors: Float[Array, "batch points 3"],
-    config: AugmentConfig,
-) -> tuple[Float[Array, "batch points 3"], Float[Array, "batch points 3"]]:
-    """Augments each cloud of a batch on its own, in the original's order.
+@flax.struct.dataclass
+class Draws:
+    """What was drawn for each cloud of a batch.
 
-    Point dropout (dropped points become the first point), scale, shift, small rotations, rotation
-    about z; then the colours.  Only coordinates move; colours stay with their points.
+    Apart from the clouds, so that a batch that is worked on in parts has the numbers of the whole.
     """
-    batch, count, _ = points.shape
+
+    dropped: Bool[Array, "batch points"]
+    scale: Float[Array, "batch 1"]
+    shift: Float[Array, "batch 3"]
+    rotation: Float[Array, "batch 3 3"]
+    grey: Bool[Array, "batch 1 1"]
+
+
+def draw_augmentation(key: Key[Array, ""], batch: int, count: int, config: AugmentConfig) -> Draws:
+    """The random numbers of a batch of clouds of `count` points each."""
     keys = jax.random.split(key, 7)
     ratio = jax.random.uniform(keys[0], (batch, 1), maxval=config.max_dropout)
     dropped = _random_16_bits(keys[1], batch, count) < (ratio * 2**16).astype(jnp.uint32)
@@ -63,16 +68,40 @@ def augment(
         turn = jax.random.uniform(keys[5], (batch,), maxval=2 * jnp.pi)
         around_z = rotation_matrices(jnp.stack([0 * turn, 0 * turn, turn], axis=-1))
         rotation = jnp.matmul(around_z, rotation, precision=jax.lax.Precision.HIGHEST)
+    grey = jax.random.uniform(keys[6], (batch, 1, 1)) < config.grey_probability
+    return Draws(dropped, scale, shift, rotation, grey)
+
+
+def apply_augmentation(
+    draws: Draws,
+    points: Float[Array, "batch points 3"],
+    colors: Float[Array, "batch points 3"],
+) -> tuple[Float[Array, "batch points 3"], Float[Array, "batch points 3"]]:
+    """Augments each cloud on its own, in the original's order.
+
+    Point dropout (dropped points become the first point), scale, shift, small rotations, rotation
+    about z; then the colours.  Only coordinates move; colours stay with their points.
+    """
     # A coordinate at a time: an axis of three would leave most of a processor's lanes empty.
     planes = [points[..., axis] for axis in range(3)]
-    planes = [jnp.where(dropped, plane[:, :1], plane) for plane in planes]
-    planes = [plane * scale + shift[:, axis, None] for axis, plane in enumerate(planes)]
+    planes = [jnp.where(draws.dropped, plane[:, :1], plane) for plane in planes]
+    planes = [plane * draws.scale + draws.shift[:, axis, None] for axis, plane in enumerate(planes)]
     turned = [
-        sum(rotation[:, row, axis, None] * plane for axis, plane in enumerate(planes))
+        sum(draws.rotation[:, row, axis, None] * plane for axis, plane in enumerate(planes))
         for row in range(3)
     ]
-    grey = jax.random.uniform(keys[6], (batch, 1, 1)) < config.grey_probability
-    return jnp.stack(turned, axis=-1), jnp.where(grey, GREY, colors)
+    return jnp.stack(turned, axis=-1), jnp.where(draws.grey, GREY, colors)
+
+
+def augment(
+    key: Key[Array, ""],
+    points: Float[Array, "batch points 3"],
+    colors: Float[Array, "batch points 3"],
+    config: AugmentConfig,
+) -> tuple[Float[Array, "batch points 3"], Float[Array, "batch points 3"]]:
+    """Draws for a batch and applies what was drawn (see `apply_augmentation`)."""
+    batch, count, _ = points.shape
+    return apply_augmentation(draw_augmentation(key, batch, count, config), points, colors)
 
 
 def _random_16_bits(key: Key[Array, ""], batch: int, count: int) -> UInt32[Array, "batch count"]:

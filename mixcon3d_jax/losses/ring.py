@@ -117,8 +117,12 @@ class _Peaks(NamedTuple):
         index = jnp.where((top > self.top) | lower, index, self.index)
         return _Peaks(top, total, index)
 
-    def logsumexp(self) -> Float[Array, "*rows"]:
-        return self.top + jnp.log(self.total)
+    def cross_entropy(self, logit: Float[Array, "*rows"]) -> Float[Array, "*rows"]:
+        """Of the row's own logit.  The large numbers are subtracted first: less is rounded."""
+        return (self.top - logit) + jnp.log(self.total)
+
+    def softmax(self, logits: Float[Array, "*rows columns"]) -> Float[Array, "*rows columns"]:
+        return jnp.exp(logits - self.top[..., None]) / self.total[..., None]
 
 
 def _logits(
@@ -174,47 +178,43 @@ def _forward(ring, queries, candidates, mask):
     loss = correct = 0.0
     label = ring.place() * local + jnp.arange(local)
     for peaks in (rows, columns):
-        loss += jnp.sum(jnp.where(mask, peaks.logsumexp() - own, 0.0), axis=1) / 2
+        loss += jnp.sum(jnp.where(mask, peaks.cross_entropy(own), 0.0), axis=1) / 2
         correct += jnp.sum(mask & (peaks.index == label), axis=1) / 2
-    return (loss, correct), (queries, candidates, mask, rows.logsumexp(), columns.logsumexp())
+    return (loss, correct), (queries, candidates, mask, rows, columns)
 
 
 def _backward(ring, saved, cotangents):
-    queries, candidates, mask, row_logsumexp, column_logsumexp = saved
+    queries, candidates, mask, rows, columns = saved
     local = candidates.shape[0]
     offset = ring.blocks(jnp.arange(local))
-    blocks, row_logsumexp = ring.blocks(queries), ring.blocks(row_logsumexp)
+    blocks, rows = ring.blocks(queries), jax.tree.map(ring.blocks, rows)
 
     def turn(carry, number):
-        (visitors, visitors_mask, column_logsumexp, visitors_grad), grads = carry
+        (visitors, visitors_mask, columns, visitors_grad), grads = carry
         at_home = ring.home_of_visitor(number) == ring.place()
 
-        def meet_block(visitors_grad, xs, column_logsumexp, cotangent):
-            queries, grad, row_logsumexp, offset = xs
+        def meet_block(visitors_grad, xs, columns, cotangent):
+            queries, grad, rows, offset = xs
             both = mask[offset][:, None] & visitors_mask
             logits = _logits(queries, visitors, both)
-            softmaxes = jnp.exp(logits - row_logsumexp[:, None]) + jnp.exp(
-                logits - column_logsumexp
-            )
+            softmaxes = rows.softmax(logits) + columns.softmax(logits.T).T
             partners = at_home & (offset[:, None] == jnp.arange(local))
             slope = cotangent / 2 * jnp.where(both, softmaxes - 2.0 * partners, 0.0)
             product = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
             return visitors_grad + product(slope.T, queries), grad + product(slope, visitors)
 
         def meet_term(visitors_grad, xs):
-            *of_blocks, column_logsumexp, cotangent = xs
-            meet = functools.partial(
-                meet_block, column_logsumexp=column_logsumexp, cotangent=cotangent
-            )
+            *of_blocks, columns, cotangent = xs
+            meet = functools.partial(meet_block, columns=columns, cotangent=cotangent)
             return jax.lax.scan(meet, visitors_grad, (*of_blocks, offset))
 
-        of_terms = (blocks, grads, row_logsumexp, column_logsumexp, cotangents[0])
+        of_terms = (blocks, grads, rows, columns, cotangents[0])
         visitors_grad, grads = jax.lax.scan(meet_term, visitors_grad, of_terms)
-        travelling = (visitors, visitors_mask, column_logsumexp, visitors_grad)
+        travelling = (visitors, visitors_mask, columns, visitors_grad)
         return (ring.send_on(travelling), grads), None
 
     zeros = ring.varying((jnp.zeros(candidates.shape), jnp.zeros(blocks.shape)))
-    start = ((candidates, mask, column_logsumexp, zeros[0]), zeros[1])
+    start = ((candidates, mask, columns, zeros[0]), zeros[1])
     ((*_, candidates_grad), grads), _ = jax.lax.scan(turn, start, ring.turns())
     return grads.reshape(queries.shape), candidates_grad, None
 

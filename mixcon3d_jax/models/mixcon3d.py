@@ -31,6 +31,7 @@ class MixCon3DConfig:
       view_pooling: how the projected views become one embedding; the `_proj` ones add a linear
         layer behind the pooling.
       dtype: of the encoder's products: `float32` or `bfloat16`.
+      remat: the encoder's backward pass computes anew what it would else keep.
     """
 
     encoder: PointBERTConfig
@@ -39,6 +40,7 @@ class MixCon3DConfig:
     head: Literal["linear", "mlp"] = "linear"
     view_pooling: ViewPooling = "avg"
     dtype: Literal["float32", "bfloat16"] = "float32"
+    remat: bool = False
 
 
 class MLPHead(nnx.Module):
@@ -63,7 +65,9 @@ class MixCon3D(nnx.Module):
         self.config = config
         size = config.embedding_size
         head = {"linear": linear, "mlp": MLPHead}[config.head]
-        self.encoder = PointBERT(config.encoder, size, dtype=jnp.dtype(config.dtype), rngs=rngs)
+        self.encoder = PointBERT(
+            config.encoder, size, dtype=jnp.dtype(config.dtype), remat=config.remat, rngs=rngs
+        )
         self.text_proj = head(size, size, rngs=rngs)
         self.image_proj = None if config.share_proj else head(size, size, rngs=rngs)
         pooled_proj = config.view_pooling.endswith("_proj")

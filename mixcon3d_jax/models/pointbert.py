@@ -53,8 +53,11 @@ SCALINGS: dict[int, PointBERTConfig] = {
 class SetAbstraction(nnx.Module):
     """Groups points around sampled centers and describes each group by one vector."""
 
-    def __init__(self, config: PointBERTConfig, *, dtype: jnp.dtype, rngs: nnx.Rngs):
+    def __init__(
+        self, config: PointBERTConfig, *, dtype: jnp.dtype, remat: bool = False, rngs: nnx.Rngs
+    ):
         self.config = config
+        self.remat = remat
         widths = (_POINT_CHANNELS, 64, 64, config.sa_dim)
         # The first layer sees coordinates, which bfloat16 would round by up to 1/256.
         dtypes = (jnp.float32, dtype, dtype)
@@ -78,9 +81,19 @@ class SetAbstraction(nnx.Module):
         grouped = gather_points(jnp.concatenate([points, colors], axis=-1), index)
         offset = grouped[..., :3] - centers[:, :, None]
         x = jnp.concatenate([offset, grouped], axis=-1)
+        # Sampling and grouping are not computed anew: they take longer than the network.
+        describe = SetAbstraction.describe
+        describe = nnx.remat(describe, static_argnums=2) if self.remat else describe
+        return centers, describe(self, x, train)
+
+    def describe(
+        self, groups: Float[Array, "batch patches neighbors channels"], train: bool
+    ) -> Float[Array, "batch patches sa_dim"]:
+        """One vector for each group, whatever the order of its points."""
+        x = groups
         for conv, norm in zip(self.convs, self.norms, strict=True):
             x = jax.nn.relu(norm(conv(x, train=train), train=train))
-        return centers, x.max(axis=2)
+        return x.max(axis=2)
 
 
 class PointBERT(nnx.Module):
@@ -91,6 +104,8 @@ class PointBERT(nnx.Module):
       embedding_size: D, that of the CLIP whose space the embedding lives in.
       dtype: of the transformer's and the set abstraction's products; coordinates, statistics and
         the output are float32 in any case.
+      remat: compute blocks and the groups' network anew in the backward pass, instead of keeping
+        what is inside them.
       rngs: for the initial weights.
     """
 
@@ -100,10 +115,12 @@ class PointBERT(nnx.Module):
         embedding_size: int,
         *,
         dtype: jnp.dtype = jnp.float32,
+        remat: bool = False,
         rngs: nnx.Rngs,
     ):
         self.dtype = dtype
-        self.set_abstraction = SetAbstraction(config, dtype=dtype, rngs=rngs)
+        self.remat = remat
+        self.set_abstraction = SetAbstraction(config, dtype=dtype, remat=remat, rngs=rngs)
         self.lift = linear(3 + config.sa_dim, config.dim, rngs=rngs)
         self.lift_norm = layer_norm(config.dim, dtype=dtype, rngs=rngs)
         self.cls_token = nnx.Param(jax.random.normal(rngs.params(), (config.dim,)))
@@ -132,6 +149,7 @@ class PointBERT(nnx.Module):
         tokens = self.lift_norm(self.lift(tokens))
         cls = jnp.broadcast_to(self.cls_token[...], (tokens.shape[0], 1, tokens.shape[-1]))
         x = jnp.concatenate([cls.astype(self.dtype), tokens], axis=1)
+        apply = nnx.remat(Block.__call__) if self.remat else Block.__call__
         for block in self.blocks:
-            x = block(x)
+            x = apply(block, x)
         return self.proj(x[:, 0].astype(jnp.float32))

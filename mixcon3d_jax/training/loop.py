@@ -20,7 +20,7 @@ from mixcon3d_jax.data.pipeline import train_batches
 from mixcon3d_jax.distributed.agreement import on_every_process
 from mixcon3d_jax.distributed.compilation import CompiledTogether
 from mixcon3d_jax.models.variables import parameter_count
-from mixcon3d_jax.sharding import batch_sharding, check_batch, local_rows
+from mixcon3d_jax.sharding import batch_sharding, check_accumulation, check_batch, local_rows
 from mixcon3d_jax.training import run_config
 from mixcon3d_jax.training.best import BestCheckpoint
 from mixcon3d_jax.training.checkpoint import CheckpointError, Checkpoints
@@ -59,6 +59,7 @@ def train(
     workdir = epath.Path(workdir)
     run_config.check_values(config)
     check_batch(config.optim.batch_size, mesh, "config.optim.batch_size")
+    check_accumulation(config.optim.batch_size, config.optim.accum_steps, mesh)
     data = on_every_process(lambda: open_run_data(config))
     claim_workdir(workdir, config, data.checksums)
     steps = run_config.step_config(config, len(data.source))

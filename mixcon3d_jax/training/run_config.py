@@ -3,7 +3,7 @@
 import dataclasses
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jax
 from ml_collections import ConfigDict
@@ -29,8 +29,9 @@ class ConfigError(InputError):
 EVALUATION_MODES = ("point", "image", "image_multiview", "fused", "fused_multiview", "sum")
 
 # Keys that may differ when a run is continued: they change neither data nor weights.
-_FREE_KEYS = ("virtual_cpu_devices", "distributed.", "data.root", "data.num_threads", "mesh.",
-              "checkpoint.", "log.", "eval.")  # fmt: skip
+_FREE_KEYS = ("virtual_cpu_devices", "distributed.", "data.root", "data.num_threads",
+              "model.remat", "optim.negatives", "optim.logit_block", "mesh.", "checkpoint.",
+              "log.", "eval.")  # fmt: skip
 
 
 def check_values(config: ConfigDict) -> None:
@@ -43,6 +44,8 @@ def check_values(config: ConfigDict) -> None:
         "optim.epochs": 0,
         "optim.warmup_epochs": 0,
         "optim.lag_steps": 0,
+        "optim.accum_steps": 1,
+        "optim.logit_block": 1,
         "data.neighbor_group": 1,
         "eval.num_seeds": 1,
         "checkpoint.keep": 1,
@@ -61,6 +64,7 @@ def check_values(config: ConfigDict) -> None:
             raise ConfigError(f"config.{key} is {values[key]}; it must be {smallest} or more")
     _check_neighbors(config)
     _check_patterns(config)
+    _choice("optim.negatives", config.optim.negatives, get_args(losses.Negatives))
     _choice("log.wandb", config.log.wandb, ("disabled", "offline", "online"))
     _choice("eval.view_choice", config.eval.view_choice, ("random", "spread"))
     for name, entry in config.eval.benchmarks.items():
@@ -99,6 +103,7 @@ def model_config(config: ConfigDict) -> MixCon3DConfig:
         head=model.head,
         view_pooling=model.view_pooling,
         dtype=model.dtype,
+        remat=model.remat,
     )
 
 
@@ -130,6 +135,10 @@ def step_config(config: ConfigDict, num_records: int) -> StepConfig:
         seed=config.seed,
         frozen=optim.frozen,
         clamped=optim.clamped,
+        accum_steps=optim.accum_steps,
+        negatives=optim.negatives,
+        logit_block=optim.logit_block,
+        frozen_statistics=optim.frozen_statistics,
     )
 
 

@@ -15,7 +15,7 @@ from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float
 
 from mixcon3d_jax import losses
-from mixcon3d_jax.data.augment import AugmentConfig, augment
+from mixcon3d_jax.data.augment import AugmentConfig, apply_augmentation, draw_augmentation
 from mixcon3d_jax.data.clouds import unpack_clouds
 from mixcon3d_jax.models.mixcon3d import (
     MAX_LOGIT_SCALE,
@@ -24,6 +24,11 @@ from mixcon3d_jax.models.mixcon3d import (
 )
 from mixcon3d_jax.models.variables import Tree, model_structure, split_module
 from mixcon3d_jax.sharding import MESH_AXES, batch_sharding
+from mixcon3d_jax.training.gradients import (
+    Gradients,
+    accumulated_gradients,
+    whole_batch_gradients,
+)
 from mixcon3d_jax.training.optimizer import (
     OptimizerConfig,
     learning_rate_at,
@@ -49,6 +54,9 @@ class StepConfig:
       seed: of the augmentation, together with the step's number.
       frozen: a regular expression over the paths of parameters that are not trained.
       clamped: a regular expression over the temperatures that are kept at 100 at most.
+      accum_steps: micro-batches that a batch is cut into.
+      negatives, logit_block: how the loss meets them (see `losses.mixcon3d_terms`).
+      frozen_statistics: BatchNorm uses its running statistics in training, too, and keeps them.
     """
 
     model: MixCon3DConfig
@@ -59,6 +67,10 @@ class StepConfig:
     seed: int
     frozen: str = ""
     clamped: str = ".*"
+    accum_steps: int = 1
+    negatives: losses.Negatives = "gather"
+    logit_block: int = 1024
+    frozen_statistics: bool = False
 
 
 def embed_batch(
@@ -75,10 +87,57 @@ def embed_batch(
     }
 
 
+def batch_gradients(
+    state: TrainState, batch: Batch, *, structure: nnx.GraphDef, config: StepConfig, mesh: Mesh
+) -> Gradients:
+    """Loss, terms, running statistics and gradient of one global batch (see `train_step`)."""
+    rows = {name: array for name, array in batch.items() if name != "has_text"}
+    if config.augment is not None:
+        key = jax.random.fold_in(jax.random.key(config.seed), state.step)
+        rows["draws"] = draw_augmentation(key, *batch["points"].shape[:2], config.augment)
+
+    def embed(params, rows):
+        model = nnx.merge(structure, params, state.stats)
+        points, colors = unpack_clouds(rows["points"], rows["colors"])
+        if config.augment is not None:
+            points, colors = apply_augmentation(rows["draws"], points, colors)
+        rows = rows | {"points": points, "colors": colors}
+        embeddings = embed_batch(model, rows, train=not config.frozen_statistics)
+        return embeddings, split_module(model)[2]
+
+    global_terms = jax.shard_map(
+        functools.partial(
+            losses.mixcon3d_terms,
+            axis_names=MESH_AXES,
+            negatives=config.negatives,
+            logit_block=config.logit_block,
+        ),
+        mesh=mesh,
+        in_specs=(P(MESH_AXES), P(), P(MESH_AXES)),
+        out_specs=P(),
+    )
+
+    def loss(embeddings, logit_scales):
+        terms = global_terms(embeddings, logit_scales, batch["has_text"])
+        return losses.total_loss(terms, config.weights), terms
+
+    if config.accum_steps == 1:
+        return whole_batch_gradients(embed, loss, state.params, rows)
+    found = accumulated_gradients(
+        embed, loss, state.params, rows, accum_steps=config.accum_steps, mesh=mesh
+    )
+    # The mean of equal numbers can be off by a rounding.
+    return found._replace(stats=state.stats) if config.frozen_statistics else found
+
+
 def train_step(
     state: TrainState, batch: Batch, *, structure: nnx.GraphDef, config: StepConfig, mesh: Mesh
 ) -> tuple[TrainState, Metrics]:
     """One update from one global batch.
+
+    With `config.accum_steps` micro-batches the loss and its gradient, also that of the
+    temperatures, are still those of the whole batch; what changes is BatchNorm, which normalises
+    each micro-batch with statistics of its own (see `training.gradients`).
 
     Args:
       state: before the step.
@@ -91,27 +150,9 @@ def train_step(
     Returns:
       The state after the step, and the step's losses, accuracies and learning rate.
     """
-    points, colors = unpack_clouds(batch["points"], batch["colors"])
-    if config.augment is not None:
-        key = jax.random.fold_in(jax.random.key(config.seed), state.step)
-        points, colors = augment(key, points, colors, config.augment)
-    batch = batch | {"points": points, "colors": colors}
-
-    global_terms = jax.shard_map(
-        functools.partial(losses.mixcon3d_terms, axis_names=MESH_AXES),
-        mesh=mesh,
-        in_specs=(P(MESH_AXES), P(), P(MESH_AXES)),
-        out_specs=P(),
+    loss, terms, stats, grads = batch_gradients(
+        state, batch, structure=structure, config=config, mesh=mesh
     )
-
-    def loss_fn(params):
-        model = nnx.merge(structure, params, state.stats)
-        embeddings = embed_batch(model, batch, train=True)
-        terms = global_terms(embeddings, params["logit_scales"], batch["has_text"])
-        _, _, stats = split_module(model)
-        return losses.total_loss(terms, config.weights), (terms, stats)
-
-    (loss, (terms, stats)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
     optimizer = make_optimizer(config.optimizer)
     trained = trained_mask(state.params, config.frozen)
     updates, opt_state = optimizer.update(_kept(grads, trained), state.opt_state, state.params)
