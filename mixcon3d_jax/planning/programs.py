@@ -13,7 +13,7 @@ from mixcon3d_jax.planning.compiler import slices_of
 from mixcon3d_jax.planning.cost import Cost, program_cost
 from mixcon3d_jax.planning.hlo import Program, parse_program
 from mixcon3d_jax.planning.memory import Memory, step_memory
-from mixcon3d_jax.sharding import check_batch, make_mesh
+from mixcon3d_jax.sharding import check_accumulation, check_batch, make_mesh
 from mixcon3d_jax.training import run_config
 from mixcon3d_jax.training.optimizer import make_optimizer
 from mixcon3d_jax.training.state import abstract_state
@@ -76,6 +76,7 @@ def compile_training_step(
     """
     mesh = training_mesh(config, devices)
     check_batch(config.optim.batch_size, mesh, "config.optim.batch_size")
+    check_accumulation(config.optim.batch_size, config.optim.accum_steps, mesh)
     step_config = run_config.step_config(config, _SOME_RECORDS)
     state = abstract_state(step_config.model, make_optimizer(step_config.optimizer), mesh)
     batch = abstract_batch(

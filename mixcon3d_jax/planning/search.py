@@ -1,8 +1,9 @@
 """Looks for settings with which a step fits, and for the largest batch, with few compilations.
 
 Memory grows in a straight line with the rows that a chip has in memory at once, so two small
-programs say what a large one takes.  Whatever is answered has been compiled, though; the line only
-decides what is worth it, as a program that is far too large takes longest to be refused.
+programs say what a large one takes, and one says what it takes at most.  Whatever is answered has
+been compiled, though; the line only decides what is worth it, as a program that is far too large
+takes longest to be refused.
 """
 
 import dataclasses
@@ -10,8 +11,10 @@ from collections.abc import Callable, Iterator
 
 from mixcon3d_jax.planning.options import Options
 
-# Rows a chip of the small programs.
-_SMALL = (8, 32)
+# Rows a chip of the smallest program, and up to how many none is made to find out about others.
+_SMALL, _AT_ONCE = 8, 32
+# Rows a chip that no larger batch is looked for with.
+_MOST = 4096
 # Share of the memory that the line may miss by.
 _MISS = 0.1
 # Bytes of the rows that every chip gathers (four embeddings of D float32), and of its logits with
@@ -65,50 +68,65 @@ class Search:
         """
         rows = fitting.rows(self.chips)
         guess = 1 << (rows.bit_length() - 1)
-        while self._expected(self._with_rows(fitting, 2 * guess), small=0) <= self.limit:
+        while (
+            guess < _MOST
+            and self._expected(self._with_rows(fitting, 2 * guess), at_once=0) <= self.limit
+        ):
             guess *= 2
         while guess > rows and not self.fits(self._with_rows(fitting, guess)):
             guess //= 2
         best = fitting if guess <= rows else self._with_rows(fitting, guess)
+        if guess >= _MOST:
+            return best
         # The line may have been too careful.
         larger = self._with_rows(fitting, 2 * guess)
-        worth_it = self._expected(larger, small=0) <= self.limit * (1 + _MISS)
+        worth_it = self._expected(larger, at_once=0) <= self.limit * (1 + _MISS)
         return larger if worth_it and self.fits(larger) else best
 
-    def _expected(self, options: Options, small: int = _SMALL[1]) -> float:
-        """Bytes that small programs let expect; 0, whatever they say, for at most `small` rows."""
+    def _expected(self, options: Options, at_once: int = _AT_ONCE) -> float:
+        """Bytes that smaller programs let expect; 0, whatever they say, for at most `at_once` rows.
+
+        It may be too much, but only as long as it is below the limit.
+        """
         rows = options.rows(self.chips)
-        if rows <= small:
+        if rows <= at_once:
             return 0.0
-        batch = options.batch_size // options.accum_steps
         gathering = dataclasses.replace(options, negatives="gather")
-        if (
-            options.negatives == "ring"
-            and self._measured(gathering)
-            and not self._measured(options)
-        ):
+        if options.negatives == "ring" and not self._points(options) and self._points(gathering):
             # Without further programs: the gathered rows are what a ring saves at least.
             saved = _GATHERED_A_VALUE * self.embedding_size * options.batch_size
             return self._line(gathering, rows) - saved
+        batch = options.batch_size // options.accum_steps
         logits = _LOGITS_A_PAIR * rows * batch if options.negatives == "gather" else 0
         return self._line(options, rows) + logits
 
     def _line(self, options: Options, rows: int) -> float:
-        points = []
-        for program in self._programs(options):
-            needed = self._needed(program)
-            if needed is None:
-                return float("inf")
-            points.append((program.rows(self.chips), needed))
-        (x0, y0), (x1, y1) = points
+        points = self._points(options) or self._measure(options, _SMALL)
+        if len(points) == 1:
+            ((smallest, needed),) = points.items()
+            if needed * rows / smallest <= self.limit:
+                return needed * rows / smallest
+            second = 2 * smallest
+            while needed * 2 * second / smallest <= self.limit:
+                second *= 2
+            points = self._measure(options, second)
+        if float("inf") in points.values():
+            return float("inf")
+        (x0, y0), (x1, y1) = min(points.items()), max(points.items())
         return y0 + (y1 - y0) / (x1 - x0) * (rows - x0)
 
-    def _programs(self, options: Options) -> list[Options]:
-        at_once = dataclasses.replace(options, accum_steps=1)
-        return [self._with_rows(at_once, rows) for rows in _SMALL]
+    def _points(self, options: Options) -> dict[int, float]:
+        """Rows a chip -> bytes, of the programs that differ in batch and micro-batches alone."""
+        found = {}
+        for known, needed in self._known.items():
+            same = {"batch_size": options.batch_size, "accum_steps": options.accum_steps}
+            if dataclasses.replace(known, **same) == options:
+                found[known.rows(self.chips)] = float("inf") if needed is None else needed
+        return found
 
-    def _measured(self, options: Options) -> bool:
-        return all(program in self._known for program in self._programs(options))
+    def _measure(self, options: Options, rows: int) -> dict[int, float]:
+        self._needed(self._with_rows(dataclasses.replace(options, accum_steps=1), rows))
+        return self._points(options)
 
     def _with_rows(self, options: Options, rows: int) -> Options:
         return dataclasses.replace(options, batch_size=rows * self.chips * options.accum_steps)

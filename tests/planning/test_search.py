@@ -44,17 +44,17 @@ def test_changes_that_leave_the_mathematics_alone_come_first():
     compiler = Compiler(row_mib=56)
     found = search(compiler).proposal(START)
     assert found == dataclasses.replace(START, negatives="ring")
-    # The config's own is close enough to be tried; ring and remat have no small programs.
-    assert [o for o in compiler.asked if o.rows(CHIPS) > 32] == [START, found]
-    assert len(compiler.asked) == 4
+    # Two small programs of the config's own, which is close enough to be tried; none of the ring.
+    assert [o.rows(CHIPS) for o in compiler.asked] == [8, 128, 256, 256]
+    assert compiler.asked[-2:] == [START, found]
 
 
 def test_micro_batches_come_when_that_is_not_enough():
     compiler = Compiler(row_mib=600)
     found = search(compiler).proposal(START)
     assert found == dataclasses.replace(START, negatives="ring", remat=True, accum_steps=8)
-    large = [o for o in compiler.asked if o.rows(CHIPS) > 32 or o.accum_steps > 1]
-    assert large == [found]
+    assert [o for o in compiler.asked if o.batch_size == START.batch_size] == [found]
+    assert len(compiler.asked) == 5
 
 
 def test_nothing_fits():
@@ -78,7 +78,14 @@ def test_the_largest_batch_is_bracketed_with_few_programs():
     assert asked.fits(start)
     # 15.5 GiB of rows of 50 MiB: 317, so 256.
     assert asked.largest_batch(start).batch_size == 256 * CHIPS
-    assert len(compiler.asked) == 3
+    assert [o.rows(CHIPS) for o in compiler.asked] == [8, 128, 256]
+
+
+def test_one_small_program_is_enough_where_there_is_room():
+    start = dataclasses.replace(START, batch_size=64 * CHIPS, negatives="ring")
+    compiler = Compiler(row_mib=1)
+    assert search(compiler).proposal(start) == start
+    assert [o.rows(CHIPS) for o in compiler.asked] == [8, 64]
 
 
 def test_the_largest_batch_in_micro_batches_has_their_number():
