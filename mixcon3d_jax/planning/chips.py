@@ -22,7 +22,7 @@ class Chip:
       dimensions: of the grid that a slice is.
       cores: that an accelerator type such as `v4-32` counts a chip as.
       largest: chips a slice.
-      chips_per_host: in a slice of several hosts.
+      chips_per_host: that share its way to other slices.
     """
 
     hbm_bytes: int
@@ -35,8 +35,8 @@ class Chip:
     dimensions: int
     cores: int
     largest: int
+    chips_per_host: int
     reserved_bytes: int = GIB // 4
-    chips_per_host: int = 4
 
     @property
     def usable_bytes(self) -> int:
@@ -56,8 +56,8 @@ class Chip:
 # chip; v4's is not published and taken to be v5p's.
 # Reserved: the TPU compiler itself refuses a program of more than 15.75 of v5e's 16 GiB.
 CHIPS: dict[str, Chip] = {
-    "v4": Chip(32 * GIB, 275e12, 1228e9, 50e9, 6, 6.25e9, 1.05e9, 3, 2, 4096),
-    "v5e": Chip(16 * GIB, 197e12, 819e9, 50e9, 4, 3.125e9, 1.5e9, 2, 1, 256),
-    "v5p": Chip(95 * GIB, 459e12, 2765e9, 100e9, 6, 6.25e9, 1.75e9, 3, 2, 8960),
-    "v6e": Chip(32 * GIB, 918e12, 1640e9, 100e9, 4, 12.5e9, 1.75e9, 2, 1, 256),
+    "v4": Chip(32 * GIB, 275e12, 1228e9, 50e9, 6, 6.25e9, 1.05e9, 3, 2, 4096, 4),
+    "v5e": Chip(16 * GIB, 197e12, 819e9, 50e9, 4, 3.125e9, 1.5e9, 2, 1, 256, 8),
+    "v5p": Chip(95 * GIB, 459e12, 2765e9, 100e9, 6, 6.25e9, 1.75e9, 3, 2, 8960, 4),
+    "v6e": Chip(32 * GIB, 918e12, 1640e9, 100e9, 4, 12.5e9, 1.75e9, 2, 1, 256, 8),
 }

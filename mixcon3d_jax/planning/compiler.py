@@ -4,7 +4,6 @@ import importlib.util
 import os
 
 import jax
-import numpy as np
 from jax.experimental import topologies
 
 from mixcon3d_jax.errors import InputError
@@ -41,7 +40,7 @@ def use_compiler_only() -> None:
 
 
 def topology_devices(topology: Topology) -> list[jax.Device]:
-    """The chips of a topology, as devices to compile for, slice by slice.
+    """The chips of a topology, as devices to compile for.
 
     Raises:
       CompilerError: if libtpu knows no such slice.
@@ -59,14 +58,4 @@ def topology_devices(topology: Topology) -> list[jax.Device]:
     except Exception as error:  # libtpu's own kinds, none of them public
         reason = str(error).strip().splitlines()[0]
         raise CompilerError(f"libtpu can't compile for {topology.name}: {reason}") from error
-    return sorted(description.devices, key=slice_of)
-
-
-def slice_of(device: jax.Device) -> int:
-    """The number of a device's slice."""
-    return getattr(device, "slice_index", None) or 0
-
-
-def slices_of(mesh: jax.sharding.Mesh) -> list[int]:
-    """For each partition of a program on a mesh the number of its slice."""
-    return np.vectorize(slice_of, otypes=[int])(mesh.devices).ravel().tolist()
+    return list(description.devices)

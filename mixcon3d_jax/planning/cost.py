@@ -1,8 +1,6 @@
 """What one run of a compiled program costs a chip: arithmetic, memory traffic, messages."""
 
-import collections
 import dataclasses
-from collections.abc import Sequence
 
 from mixcon3d_jax.planning.collectives import collective
 from mixcon3d_jax.planning.hlo import Computation, Instruction, Program
@@ -30,8 +28,7 @@ class Messages:
 
     count: int = 0
     payload: int = 0
-    within: int = 0
-    across: int = 0
+    sent: int = 0
 
 
 @dataclasses.dataclass
@@ -42,7 +39,7 @@ class Cost:
       products: matrix products, by the kind of their factors.
       elementwise: operations outside the matrix units.
       hbm_bytes: moved between HBM and chip.
-      messages: collectives by kind.
+      messages: collectives by kind, those between slices apart.
       cycles: the compiler's own estimate, where it writes one on an instruction; 0 where not.
       unknown_loops: names of loops whose trip count the program doesn't say; counted once.
       custom_calls: calls of kernels whose arithmetic is not counted, by name.
@@ -51,12 +48,10 @@ class Cost:
     products: dict[str, Products] = dataclasses.field(default_factory=dict)
     elementwise: int = 0
     hbm_bytes: int = 0
-    messages: dict[str, Messages] = dataclasses.field(
-        default_factory=lambda: collections.defaultdict(Messages)
-    )
+    messages: dict[str, Messages] = dataclasses.field(default_factory=dict)
     cycles: int = 0
     unknown_loops: list[str] = dataclasses.field(default_factory=list)
-    custom_calls: dict[str, int] = dataclasses.field(default_factory=collections.Counter)
+    custom_calls: dict[str, int] = dataclasses.field(default_factory=dict)
 
     @property
     def flops(self) -> int:
@@ -69,15 +64,15 @@ class Cost:
         return sum(entry.flops * entry.passes for entry in self.products.values())
 
 
-def program_cost(program: Program, slice_of: Sequence[int] = (0,)) -> Cost:
+def program_cost(program: Program, slices: int = 1) -> Cost:
     """The cost of a compiled program for one chip.
 
     Args:
       program: as the compiler optimised it (`hlo.parse_program(compiled.as_text())`).
-      slice_of: for each partition (chip, in the mesh's order) the number of its slice.
+      slices: that run it together.
     """
     cost = Cost()
-    walker = _Walker(program, slice_of, cost)
+    walker = _Walker(program, slices, cost)
     walker.visit(Scope(program.computations[program.entry]), 1, fused=False)
     return cost
 
@@ -85,7 +80,7 @@ def program_cost(program: Program, slice_of: Sequence[int] = (0,)) -> Cost:
 @dataclasses.dataclass
 class _Walker:
     program: Program
-    slice_of: Sequence[int]
+    slices: int
     cost: Cost
 
     def visit(self, scope: Scope, times: int, *, fused: bool) -> None:
@@ -108,16 +103,16 @@ class _Walker:
         self.cost.elementwise += times * elementwise_operations(instruction, scope.computation)
         if instruction.opcode == "custom-call":
             target = instruction.attribute(r'custom_call_target="([^"]+)"') or "?"
-            self.cost.custom_calls[target] += times
+            calls = self.cost.custom_calls
+            calls[target] = calls.get(target, 0) + times
 
     def _messages(self, instruction: Instruction, scope: Scope, times: int) -> None:
-        sent = collective(instruction, scope.computation, self.slice_of)
+        sent = collective(instruction, scope.computation, self.program.partitions, self.slices)
         if sent:
-            entry = self.cost.messages[sent.kind]
+            entry = self.cost.messages.setdefault(sent.kind, Messages())
             entry.count += times
             entry.payload += times * sent.payload
-            entry.within += times * sent.within
-            entry.across += times * sent.across
+            entry.sent += times * sent.sent
 
     def _inside(self, instruction: Instruction, scope: Scope, times: int, fused: bool) -> None:
         called = {

@@ -3,6 +3,7 @@
 import dataclasses
 
 from mixcon3d_jax.planning.chips import Chip
+from mixcon3d_jax.planning.collectives import BETWEEN
 from mixcon3d_jax.planning.cost import Cost
 
 
@@ -16,7 +17,8 @@ class Floor:
       memory: bytes at the bandwidth of HBM.
       links: bytes to chips of the same slice, at the bandwidth of all links; what goes around a
         ring (`collective-permute`) at that of one.
-      network: bytes to other slices.
+      network: bytes to other slices, at the chip's share of its host's network; what goes around a
+        ring leaves a slice by one chip, which has all of it.
       schedule: the compiler's own estimate of all instructions that it gives one for, one after the
         other; without gathers and collectives.  No floor, but what it expects of this program.
     """
@@ -45,14 +47,19 @@ class Floor:
 
 def step_floor(cost: Cost, chip: Chip) -> Floor:
     """The floor of a program of that cost on a chip."""
-    links = 0.0
-    for kind, sent in cost.messages.items():
-        ring = kind == "collective-permute"
-        links += sent.within / (chip.link_bandwidth if ring else chip.sending_bandwidth)
+    links = network = 0.0
+    for kind, messages in cost.messages.items():
+        ring = kind.startswith("collective-permute")
+        if kind.endswith(BETWEEN):
+            network += messages.sent / (
+                chip.network_bandwidth * (chip.chips_per_host if ring else 1)
+            )
+        else:
+            links += messages.sent / (chip.link_bandwidth if ring else chip.sending_bandwidth)
     return Floor(
         products=cost.pass_flops / chip.peak_flops,
         memory=cost.hbm_bytes / chip.hbm_bandwidth,
         links=links,
-        network=sum(sent.across for sent in cost.messages.values()) / chip.network_bandwidth,
+        network=network,
         schedule=cost.cycles / chip.clock,
     )

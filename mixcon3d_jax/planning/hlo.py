@@ -93,10 +93,11 @@ class Computation:
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """All computations of a program; it starts at `entry`."""
+    """All computations of a program; it starts at `entry`, on `partitions` chips of each slice."""
 
     computations: dict[str, Computation]
     entry: str
+    partitions: int = 1
 
 
 def parse_program(text: str) -> Program:
@@ -120,7 +121,8 @@ def parse_program(text: str) -> Program:
             root = instruction.name if found["root"] else root
     if not entry:
         raise ValueError("the text has no ENTRY computation: it is no HLO program")
-    return Program(computations, entry)
+    partitions = re.search(r"^HloModule .*num_partitions=(\d+)", text, re.MULTILINE)
+    return Program(computations, entry, int(partitions[1]) if partitions else 1)
 
 
 def _instruction(name: str, text: str) -> Instruction:

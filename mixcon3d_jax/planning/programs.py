@@ -9,7 +9,6 @@ import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from mixcon3d_jax.planning.compiler import slices_of
 from mixcon3d_jax.planning.cost import Cost, program_cost
 from mixcon3d_jax.planning.hlo import Program, parse_program
 from mixcon3d_jax.planning.memory import Memory, step_memory
@@ -30,18 +29,18 @@ class CompiledStep:
     Attributes:
       memory: on each chip.
       program: as the compiler optimised it.
-      slice_of: for each chip, in the mesh's order, the number of its slice.
+      slices: that it runs on.
       seconds: that it was compiled in.
     """
 
     memory: Memory
     program: Program
-    slice_of: tuple[int, ...]
+    slices: int
     seconds: float
 
     def cost(self) -> Cost:
         """What a run of it costs a chip."""
-        return program_cost(self.program, self.slice_of)
+        return program_cost(self.program, self.slices)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +95,8 @@ def compile_training_step(
     seconds = time.perf_counter() - began
     program = parse_program(compiled.as_text())
     memory = step_memory(program, compiled.memory_analysis())
-    return CompiledStep(memory, program, tuple(slices_of(mesh)), seconds)
+    slices = len({getattr(device, "slice_index", 0) for device in devices})
+    return CompiledStep(memory, program, slices, seconds)
 
 
 def _short(message: str) -> str:

@@ -136,14 +136,10 @@ def _work(cost: Cost) -> str:
 def _messages(cost: Cost) -> str:
     if not cost.messages:
         return "Messages of a chip in a step: none"
-    lines = [
-        f"{'Messages of a chip in a step':<38}{'number':>12}{'array, MB':>11}"
-        f"{'sent in slice, MB':>20}{'to others, MB':>16}"
-    ]
+    lines = [f"{'Messages of a chip in a step':<38}{'number':>12}{'array, MB':>11}{'sent, MB':>11}"]
     for kind, sent in sorted(cost.messages.items()):
         lines.append(
-            f"  {kind:<36}{sent.count:12,}{sent.payload / 1e6:11,.1f}{sent.within / 1e6:20,.1f}"
-            f"{sent.across / 1e6:16,.1f}"
+            f"  {kind:<36}{sent.count:12,}{sent.payload / 1e6:11,.1f}{sent.sent / 1e6:11,.1f}"
         )
     return "\n".join(lines)
 

@@ -50,6 +50,9 @@ def hbm_bytes(instruction: Instruction, computation: Computation, program: Progr
         source = leaves(computation.type_of(instruction.operands[0]))[0]
         target = leaves(instruction.type[0 if opcode == "copy-start" else 1])[0]
         return target.bytes * (source.in_hbm + target.in_hbm)
+    if opcode in ("send", "recv"):
+        # To and from the host; what they give is the array, a context and a token.
+        return _bytes(leaves(instruction.type)[0])
     if opcode == "fusion":
         return _fusion_bytes(instruction, computation, program)
     if opcode == "dynamic-update-slice":
@@ -61,7 +64,10 @@ def hbm_bytes(instruction: Instruction, computation: Computation, program: Progr
         for number, name in enumerate(instruction.operands)
         for leaf in _read(instruction, number, computation.type_of(name))
     )
-    return read + sum(_bytes(leaf) for leaf in leaves(instruction.type))
+    # A collective that starts gives its operand, its result, and flags.
+    given = instruction.type
+    written = given[1] if opcode.endswith("-start") and isinstance(given, tuple) else given
+    return read + sum(_bytes(leaf) for leaf in leaves(written))
 
 
 def _bytes(shape: Shape) -> int:

@@ -82,7 +82,7 @@ def test_messages_of_eight_devices():
     )
     cost = program_cost(compiled(talking, rows), (0,) * 8)
     local = 64 // 8 * 16 * 4
-    assert dict(cost.messages) == {
+    assert cost.messages == {
         "all-gather": Messages(1, 8 * local, 7 * local),
         "reduce-scatter": Messages(1, 8 * local, 7 * local),
         "collective-permute": Messages(8, 8 * local, 8 * local),
