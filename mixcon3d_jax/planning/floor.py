@@ -51,9 +51,8 @@ def step_floor(cost: Cost, chip: Chip) -> Floor:
     for kind, messages in cost.messages.items():
         ring = kind.startswith("collective-permute")
         if kind.endswith(BETWEEN):
-            network += messages.sent / (
-                chip.network_bandwidth * (chip.chips_per_host if ring else 1)
-            )
+            sharing = 1 if ring else chip.chips_per_host
+            network += messages.sent * sharing / chip.host_bandwidth
         else:
             links += messages.sent / (chip.link_bandwidth if ring else chip.sending_bandwidth)
     return Floor(

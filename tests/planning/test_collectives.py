@@ -5,79 +5,76 @@ import pytest
 from mixcon3d_jax.planning.collectives import Collective, collective
 from tests.planning.programs import entry, program
 
-ONE_SLICE = (0,) * 8
-TWO_SLICES = (0, 0, 0, 0, 1, 1, 1, 1)
 ALL = "replica_groups={{0,1,2,3,4,5,6,7}}"
-
-
-def sent(instruction: str, slice_of=ONE_SLICE):
-    computation = entry(f"%a = f32[16,8]{{1,0}} parameter(0)\n%r = {instruction}")
-    return collective(computation.result, computation, slice_of)
-
-
 BYTES = 16 * 8 * 4
+
+
+def sent(instruction: str, slices: int = 1):
+    computation = entry(f"""
+        %a = f32[16,8]{{1,0}} parameter(0)
+        %token = token[] after-all()
+        %r = {instruction}
+    """)
+    return collective(computation.result, computation, partitions=8, slices=slices)
 
 
 @pytest.mark.parametrize(
     ("instruction", "expected"),
     [
-        (f"f32[16,8]{{1,0}} all-reduce(%a), {ALL}", (BYTES, 2 * BYTES * 7 // 8)),
-        (f"f32[128,8]{{1,0}} all-gather(%a), {ALL}", (8 * BYTES, BYTES * 7)),
-        (f"f32[2,8]{{1,0}} reduce-scatter(%a), {ALL}", (BYTES, BYTES * 7 // 8)),
-        (f"f32[16,8]{{1,0}} all-to-all(%a), {ALL}", (BYTES, BYTES * 7 // 8)),
+        (f"f32[16,8]{{1,0}} all-reduce(%a), {ALL}", ("all-reduce", BYTES, 2 * BYTES * 7 // 8)),
+        (f"f32[128,8]{{1,0}} all-gather(%a), {ALL}", ("all-gather", 8 * BYTES, 7 * BYTES)),
+        (f"f32[2,8]{{1,0}} reduce-scatter(%a), {ALL}", ("reduce-scatter", BYTES, BYTES * 7 // 8)),
+        (f"f32[16,8]{{1,0}} all-to-all(%a), {ALL}", ("all-to-all", BYTES, BYTES * 7 // 8)),
         (
             "f32[16,8]{1,0} collective-permute(%a), source_target_pairs={{0,1},{1,0}}",
-            (BYTES, BYTES),
+            ("collective-permute", BYTES, BYTES),
         ),
-        ("f32[16,8]{1,0} all-reduce(%a), replica_groups={}", (BYTES, 2 * BYTES * 7 // 8)),
         (
             "(f32[16,8]{1,0}, f32[32,8]{1,0}) all-gather-start(%a), replica_groups=[4,2]<=[8]",
-            (2 * BYTES, BYTES),
-        ),
-        (
-            "f32[16,8]{1,0} all-reduce(%a), replica_groups=mesh['x'=4,'y'=2] {'y'}",
-            (BYTES, BYTES),
+            ("all-gather", 2 * BYTES, BYTES),
         ),
         ("f32[16,8]{1,0} add(%a, %a)", None),
         ("f32[16,8]{1,0} all-reduce-done(%a)", None),
     ],
 )
 def test_bytes_that_a_chip_sends(instruction, expected):
-    kind = instruction.split("} ", 1)[-1].split("(")[0].removesuffix("-start")
-    kind = "all-gather" if "all-gather" in instruction else kind
-    assert sent(instruction) == (expected and Collective(kind, *expected, 0))
-
-
-def test_a_sum_over_two_slices_is_reduced_within_each_first():
-    result = sent(f"f32[16,8]{{1,0}} all-reduce(%a), {ALL}", TWO_SLICES)
-    # Within: scatter and gather among 4.  Across: a quarter of the array, as among 2.
-    assert result == Collective("all-reduce", BYTES, 2 * BYTES * 3 // 4, 2 * (BYTES // 4) // 2)
+    assert sent(instruction) == (expected and Collective(*expected))
 
 
 @pytest.mark.parametrize(
-    ("groups", "across"),
+    ("groups", "members"),
     [
-        ("replica_groups=[2,4]<=[8]", False),
-        ("replica_groups=[4,2]<=[2,4]T(1,0)", True),
-        ("replica_groups={{0,4},{1,5},{2,6},{3,7}}", True),
-        ("replica_groups=mesh['slice'=2,'chip'=4] {'slice'}", True),
-        ("replica_groups=mesh['slice'=2,'chip'=4] {'chip'}", False),
-        ("replica_groups=mesh['a'=8] {'a':(4)2}", False),
-        ("replica_groups=mesh['a'=8] {'a':(1)2}", True),
-        ("replica_groups=mesh['a'=4,'b'=2], device_ids=([8]<=[2,4]T(1,0)) {'b'}", True),
+        ("replica_groups={}", 8),
+        ("replica_groups={{0,4},{1,5},{2,6},{3,7}}", 2),
+        ("replica_groups=[2,4]<=[8]", 4),
+        ("replica_groups=[4,2]<=[2,4]T(1,0)", 2),
+        ("replica_groups=mesh['x'=4,'y'=2] {'y'}", 2),
+        ("replica_groups=mesh['x'=4,'y'=2] {'x','y'}", 8),
+        ("replica_groups=mesh['x'=8] {'x':(2)4}", 4),
+        ("replica_groups=mesh['a'=4,'b'=2], device_ids=([8]<=[2,4]T(1,0)) {'a'}", 4),
     ],
 )
-def test_groups_within_a_slice_and_across(groups, across):
-    result = sent(f"f32[16,8]{{1,0}} all-reduce(%a), {groups}", TWO_SLICES)
-    assert (result.across > 0, result.within > 0) == (across, not across)
+def test_groups_in_all_notations(groups, members):
+    result = sent(f"f32[16,8]{{1,0}} all-reduce(%a), {groups}")
+    assert result.sent == 2 * BYTES * (members - 1) // members
 
 
-def test_a_ring_over_two_slices_crosses_between_them():
-    pairs = ",".join(f"{{{i},{(i + 1) % 8}}}" for i in range(8))
-    result = sent(
-        f"f32[16,8]{{1,0}} collective-permute(%a), source_target_pairs={{{pairs}}}", TWO_SLICES
+@pytest.mark.parametrize(
+    ("transfer", "expected"),
+    [
+        ("ALL_REDUCE", ("all-reduce between slices", BYTES, 2 * BYTES * 3 // 4)),
+        ("ALL_GATHER", ("all-gather between slices", 4 * BYTES, 3 * BYTES)),
+        ("ONE_TO_ONE", ("collective-permute between slices", BYTES, BYTES)),
+    ],
+)
+def test_what_is_handed_to_the_host_goes_to_other_slices(transfer, expected):
+    instruction = (
+        "(f32[16,8]{1,0}, u32[], token[]) send(%a, %token), is_host_transfer=true, "
+        'frontend_attributes={_xla_host_transfer_handler_name="xla_megascale_runtime",'
+        f'_xla_megascale_target="{{1,2}}x{{0:3}}",_xla_megascale_transfer_type="{transfer}"}}'
     )
-    assert result == Collective("collective-permute", BYTES, BYTES, BYTES)
+    assert sent(instruction, slices=4) == Collective(*expected)
+    assert sent("(f32[16,8]{1,0}, u32[], token[]) recv(%token)") is None
 
 
 def test_a_collective_under_way_beside_other_work_is_counted_where_it_starts():
@@ -105,6 +102,6 @@ def test_a_collective_under_way_beside_other_work_is_counted_where_it_starts():
         instruction.name
         for computation in made.computations.values()
         for instruction in computation.instructions.values()
-        if collective(instruction, computation, ONE_SLICE)
+        if collective(instruction, computation, partitions=8, slices=1)
     ]
     assert counted == ["g.1"]

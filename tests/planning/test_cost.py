@@ -80,7 +80,7 @@ def test_messages_of_eight_devices():
     talking = jax.shard_map(
         talk, mesh=mesh, in_specs=P(MESH_AXES), out_specs=P(MESH_AXES), check_vma=False
     )
-    cost = program_cost(compiled(talking, rows), (0,) * 8)
+    cost = program_cost(compiled(talking, rows))
     local = 64 // 8 * 16 * 4
     assert cost.messages == {
         "all-gather": Messages(1, 8 * local, 7 * local),
