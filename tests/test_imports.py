@@ -21,8 +21,9 @@ STAGES = (
     ("training",),
     ("evaluation",),
     ("exchange",),
+    ("planning",),
     ("commands",),
-    ("train", "evaluate", "export", "import_torch", "inspect"),
+    ("train", "evaluate", "export", "import_torch", "inspect", "plan"),
 )
 STAGE_OF = {name: number for number, names in enumerate(STAGES) for name in names}
 ENTRY_POINTS = STAGES[-1]

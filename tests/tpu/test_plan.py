@@ -1,0 +1,142 @@
+"""Plans by the real TPU compiler, of a reduced model, so that a compilation takes seconds."""
+
+import functools
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from configs import base
+from mixcon3d_jax.planning.compiler import topology_devices
+from mixcon3d_jax.planning.programs import compile_training_step
+from mixcon3d_jax.planning.topology import parse_topology
+
+ROWS = 16  # a chip
+ROOT = Path(__file__).resolve().parents[2]
+REDUCED = {
+    "clip.embedding_size": 256,
+    "data.num_points": 64,
+    "model.dtype": "bfloat16",
+    "model.encoder.dim": 128,
+    "model.encoder.depth": 1,
+    "model.encoder.heads": 2,
+    "model.encoder.mlp_dim": 512,
+    "model.encoder.sa_dim": 64,
+    "model.encoder.patches": 16,
+    "model.encoder.neighbors": 8,
+}
+
+
+def reduced_config(**changes):
+    config = base.get_config()
+    config.update_from_flattened_dict(REDUCED | changes)
+    return config
+
+
+@functools.cache
+def with_a_ring(name):
+    """The reduced model's step with negatives that travel around a ring of chips."""
+    topology = parse_topology(name)
+    config = reduced_config(
+        **{
+            "optim.batch_size": ROWS * topology.chips,
+            "optim.negatives": "ring",
+            "mesh.replica": topology.slices,
+        }
+    )
+    return compile_training_step(config, topology_devices(topology))
+
+
+def flops_by_hand(config, chips):
+    """Of forward and backward pass of everything that multiplies, for one chip.
+
+    Two for each multiply-add; the backward pass multiplies twice as often as the forward pass,
+    except where the input needs no gradient.
+    """
+    encoder, size, points = config.model.encoder, config.clip.embedding_size, 9
+    tokens = encoder.patches + 1
+    inner = 64 * encoder.heads
+    block = tokens * (4 * encoder.dim * inner + 2 * encoder.dim * encoder.mlp_dim)
+    block += 2 * tokens**2 * inner
+    grouped = encoder.patches * encoder.neighbors
+    forward = 3 * encoder.depth * block
+    forward += grouped * (2 * points * 64 + 3 * 64 * 64 + 3 * 64 * encoder.sa_dim)
+    forward += 3 * encoder.patches * (3 + encoder.sa_dim) * encoder.dim + 3 * encoder.dim * size
+    views, text, fusion = config.data.num_views, 1, 2
+    forward += 2 * (views + text) * size * size + 3 * fusion * size * size
+    # Four terms: logits forward and again backward, and the gradients of both their factors.
+    logits = 4 * (1 + 3) * ROWS * chips * size
+    return 2 * ROWS * (forward + logits)
+
+
+@pytest.mark.parametrize(("name", "chips"), [("v5e:2x4", 8), ("v5e:16x16", 256)])
+def test_flops_are_those_of_a_count_by_hand(name, chips):
+    """Most of them in loops: the ring turns once for each chip."""
+    cost = with_a_ring(name).cost()
+    assert cost.unknown_loops == []
+    expected = flops_by_hand(reduced_config(), chips)
+    assert cost.flops == pytest.approx(expected, rel=0.04)
+    assert cost.products["bfloat16"].flops > 0
+    assert cost.products["float32 (highest)"].passes == 6
+
+
+def test_memory_is_what_the_state_needs():
+    memory = with_a_ring("v5e:2x4").memory
+    assert memory.moments == pytest.approx(2 * memory.parameters, rel=0.01)
+    assert memory.average == memory.parameters
+    assert memory.batch >= ROWS * 64 * 3 * (2 + 1)
+    assert memory.temporaries > 0
+
+
+def test_messages_of_a_ring():
+    """A block of candidates turns once forward; backward, it takes its gradient along."""
+    block = ROWS * 256 * 4
+    for name, chips in (("v5e:2x4", 8), ("v5e:16x16", 256)):
+        sent = with_a_ring(name).cost().messages["collective-permute"]
+        # Two rounds for the texts' candidates of three terms, two for the images' of one.
+        assert sent.payload == pytest.approx(2 * 3 * chips * block, rel=0.05)
+        assert sent.sent == sent.payload
+
+
+def test_slices_send_each_other_sums_and_the_ring_that_crosses():
+    messages = with_a_ring("4*v5e:16x16").cost().messages
+    ring = messages["collective-permute"].payload
+    assert messages["collective-permute between slices"].payload == ring
+    # What is summed within a slice is scattered over its chips first.
+    sums = messages["all-reduce between slices"].payload
+    assert 0 < sums < with_a_ring("v5e:16x16").cost().messages["all-reduce"].payload / 8
+
+
+def test_memory_with_a_ring_does_not_grow_with_the_chips():
+    """Chips and batch grow together, from 8 to 1,024 chips."""
+    names = ("v5e:2x4", "v5e:16x16", "4*v5e:16x16")
+    few, slice_, pod = (with_a_ring(name).memory.peak for name in names)
+    assert slice_ == pytest.approx(few, rel=0.1)
+    assert pod == pytest.approx(few, rel=0.1)
+
+
+def test_the_command_for_an_accelerator_type():
+    arguments = [f"--config.{key}={value}" for key, value in REDUCED.items()]
+    done = subprocess.run(
+        [sys.executable, "-m", "mixcon3d_jax.plan", "--config=configs/ensembled.py", "--json",
+         "--topology=v4-32", "--batch=256", "--nolargest", "--efficiency=0.5", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    plan = json.loads(done.stdout)
+    assert plan["fits"]
+    assert plan["flags"] == ["--config.optim.batch_size=256"]
+    assert (plan["topology"]["chips"], plan["topology"]["chip"]["hbm_bytes"]) == (16, 32 * 2**30)
+    assert plan["mesh"] == {"replica": 1, "data": 16, "fsdp": 1}
+    floor, training = plan["step"]["floor"], plan["training"]
+    assert training["steps"] == round(200 * 874_402 / 256)
+    expected = max(floor["seconds"] / 0.5, floor["schedule"])
+    assert training["step_seconds"] == pytest.approx(expected)
+    assert training["hours"] == pytest.approx(training["steps"] * expected / 3600)
+    assert plan["step"]["memory"]["peak"] == sum(
+        size for name, size in plan["step"]["memory"].items() if name != "peak"
+    )
