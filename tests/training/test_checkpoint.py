@@ -1,3 +1,4 @@
+import functools
 import subprocess
 import sys
 
@@ -67,8 +68,17 @@ def test_a_model_of_other_shapes_is_refused(tmp_path, config):
         checkpoints.restore(abstract)
 
 
-def save_steps(workdir, config, steps, **settings):
-    state = state_on(make_mesh(1, 1, 1, jax.devices()[:1]), config)
+@functools.cache
+def one_device():
+    """A state on one device, and its shapes."""
+    config = small_config("nowhere")
+    mesh = make_mesh(1, 1, 1, jax.devices()[:1])
+    abstract = abstract_state(run_config.model_config(config), optimizer_of(config), mesh)
+    return state_on(mesh, config), abstract
+
+
+def save_steps(workdir, steps, **settings):
+    state, _ = one_device()
     with Checkpoints(workdir, **{"keep": 9} | settings) as checkpoints:
         for step in steps:
             checkpoints.save(state.replace(step=state.step + step), {"saved": step})
@@ -103,12 +113,11 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(tmp_path, config, capsys, damage):
-    save_steps(tmp_path, config, (3, 6, 9))
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(tmp_path, capsys, damage):
+    save_steps(tmp_path, (3, 6, 9))
     for step in ("6", "9"):
         DAMAGES[damage](tmp_path / "checkpoints" / step)
-    mesh = make_mesh(1, 1, 1, jax.devices()[:1])
-    abstract = abstract_state(run_config.model_config(config), optimizer_of(config), mesh)
+    _, abstract = one_device()
     with Checkpoints(tmp_path, 9, read_only=True) as checkpoints:
         assert int(checkpoints.restore(abstract).step) == 3
         assert checkpoints.meta() == {"saved": 3}
@@ -124,11 +133,11 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(tmp_path, conf
         assert checkpoints.newest_sound() == 3
         assert checkpoints.steps() == [3]
     assert (tmp_path / "damaged" / "checkpoints-9").is_dir()
-    assert save_steps(tmp_path, config, (6,)) == [3, 6]
+    assert save_steps(tmp_path, (6,)) == [3, 6]
 
 
-def test_a_run_does_not_begin_anew_where_all_checkpoints_are_damaged(tmp_path, config):
-    save_steps(tmp_path, config, (3, 6))
+def test_a_run_does_not_begin_anew_where_all_checkpoints_are_damaged(tmp_path):
+    save_steps(tmp_path, (3, 6))
     for step in ("3", "6"):
         DAMAGES["zeros in a file"](tmp_path / "checkpoints" / step)
     with (
@@ -139,20 +148,20 @@ def test_a_run_does_not_begin_anew_where_all_checkpoints_are_damaged(tmp_path, c
     assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {"3", "6"}
 
 
-def test_an_unfinished_checkpoint_is_named_and_removed(tmp_path, config, capsys):
-    save_steps(tmp_path, config, (3,))
+def test_an_unfinished_checkpoint_is_named_and_removed(tmp_path, capsys):
+    save_steps(tmp_path, (3,))
     unfinished = tmp_path / "checkpoints" / "6.orbax-checkpoint-tmp"
     (unfinished / "state").mkdir(parents=True)
     with Checkpoints(tmp_path, 9, read_only=True) as checkpoints:  # another run may be saving
         assert checkpoints.newest_sound() == 3
     assert unfinished.exists()
-    assert save_steps(tmp_path, config, (6,)) == [3, 6]
+    assert save_steps(tmp_path, (6,)) == [3, 6]
     assert f"removing {unfinished}: the run ended while it was saved" in capsys.readouterr().out
 
 
-def test_the_newest_and_every_so_many_are_kept(tmp_path, config):
+def test_the_newest_and_every_so_many_are_kept(tmp_path):
     steps = (2, 4, 5, 6, 8, 9, 10)
-    assert save_steps(tmp_path, config, steps, keep=2, keep_every=4) == [4, 8, 9, 10]
+    assert save_steps(tmp_path, steps, keep=2, keep_every=4) == [4, 8, 9, 10]
 
 
 # A file-size limit makes writes fail as a full disk does, without root or a disk of one's own.
