@@ -60,3 +60,12 @@ def test_a_mesh_that_does_not_fit_the_devices_says_so(sizes):
 def test_a_batch_that_does_not_fit_the_mesh_says_so():
     with pytest.raises(sharding.MeshError, match=r"config\.optim\.batch_size is 12.*8 devices"):
         sharding.check_batch(12, sharding.make_mesh(1, -1, 1), "config.optim.batch_size")
+
+
+def test_micro_batches_that_do_not_fit_a_devices_rows_say_so():
+    mesh = sharding.make_mesh(1, -1, 1)
+    sharding.check_accumulation(48, 3, mesh)
+    with pytest.raises(
+        sharding.MeshError, match=r"config\.optim\.accum_steps is 4.* 6 rows .* 8 devices"
+    ):
+        sharding.check_accumulation(48, 4, mesh)
