@@ -97,8 +97,9 @@ def check_accumulation(batch_size: int, accum_steps: int, mesh: Mesh) -> None:
     rows = batch_size // mesh.size
     if rows % accum_steps:
         raise MeshError(
-            f"config.optim.accum_steps is {accum_steps}, which doesn't divide the {rows} rows that "
-            f"each of {mesh.size} device(s) has of config.optim.batch_size={batch_size}"
+            f"config.optim.accum_steps is {accum_steps}, which doesn't divide the {rows} rows of "
+            f"config.optim.batch_size={batch_size} on each of the {mesh.size} devices; set it to a "
+            "divisor"
         )
 
 

@@ -80,3 +80,40 @@ def test_the_released_codes_recipe(name):
 def test_an_unknown_argument_names_the_recipes(argument):
     with pytest.raises(ValueError, match="recipe=paper or recipe=released_code .*" + argument):
         load("ensembled", argument)
+
+
+def small(key: str, value):
+    """The base config with one key changed."""
+    config = base.get_config()
+    config.data.root = "somewhere"
+    config.update_from_flattened_dict({key: value})
+    return config
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("optim.accum_steps", 0), ("optim.logit_block", 0), ("optim.negatives", "rings")],
+)
+def test_a_value_that_no_step_knows_is_named(key, value):
+    with pytest.raises(run_config.ConfigError, match=rf"config\.{key} is '?{value}"):
+        run_config.check_values(small(key, value))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "free"),
+    [
+        ("model.remat", True, True),
+        ("optim.negatives", "ring", True),
+        ("optim.logit_block", 64, True),
+        ("optim.accum_steps", 2, False),
+        ("optim.frozen_statistics", True, False),
+        ("model.dtype", "bfloat16", False),
+    ],
+)
+def test_what_changes_only_memory_may_change_in_a_run(key, value, free):
+    config = small(key, value)
+    run_config.check_values(config)
+    step, usual = (run_config.step_config(c, 1000) for c in (config, base.get_config()))
+    assert step != usual
+    differing = run_config.differing_keys(config, base.get_config().to_dict())
+    assert any(line.startswith(f"config.{key}: ") for line in differing) != free

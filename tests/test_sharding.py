@@ -82,3 +82,12 @@ def test_slices_are_kept_apart_by_the_replica_axis():
         assert {chip.slice_index for chip in mesh.devices[replica].flat} == {replica}
     with pytest.raises(sharding.MeshError, match=r"2 slices, which config\.mesh\.replica=1 is not"):
         sharding.make_mesh(1, 4, 4, chips)
+
+
+def test_micro_batches_that_do_not_fit_a_devices_rows_say_so():
+    mesh = sharding.make_mesh(1, -1, 1)
+    sharding.check_accumulation(48, 3, mesh)
+    with pytest.raises(
+        sharding.MeshError, match=r"config\.optim\.accum_steps is 4.* 6 rows .* 8 devices"
+    ):
+        sharding.check_accumulation(48, 4, mesh)

@@ -10,7 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from mixcon3d_jax.data.augment import GREY, AugmentConfig, augment, rotation_matrices
+from mixcon3d_jax.data.augment import (
+    GREY,
+    AugmentConfig,
+    apply_augmentation,
+    augment,
+    draw_augmentation,
+    rotation_matrices,
+)
 from mixcon3d_jax.sharding import batch_sharding, make_mesh, replicated
 
 OFF = AugmentConfig(
@@ -264,3 +271,17 @@ def on_mesh(devices: int):
 def test_numbers_are_the_same_on_one_device_and_on_four():
     for one, four in zip(on_mesh(1), on_mesh(4), strict=True):
         np.testing.assert_array_equal(one, four)
+
+
+def test_a_batch_in_parts_gets_the_numbers_of_the_whole():
+    points, colors = (jnp.asarray(x, jnp.float32) for x in random_clouds())
+    key = jax.random.key(0)
+    draws = draw_augmentation(key, *points.shape[:2], AugmentConfig())
+    parts = [
+        apply_augmentation(*(jax.tree.map(lambda x, at=at: x[at], (draws, points, colors))))
+        for at in (slice(0, 3), slice(3, 8))
+    ]
+    whole = augment(key, points, colors, AugmentConfig())
+    for i in range(2):
+        found = np.concatenate([part[i] for part in parts])
+        np.testing.assert_allclose(found, whole[i], rtol=0, atol=1e-6)

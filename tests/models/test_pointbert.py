@@ -1,3 +1,6 @@
+import dataclasses
+from collections import Counter
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -90,3 +93,59 @@ def test_biases_before_a_batch_norm_have_a_gradient_of_exactly_zero():
     for conv in grads["set_abstraction"]["convs"].values():
         np.testing.assert_array_equal(conv["bias"], 0)
         assert np.abs(conv["kernel"]).max() > 0
+
+
+def trained(remat: bool):
+    """A function of parameters: what training computes, its gradient, the statistics after it."""
+    config = dataclasses.replace(SMALL, depth=3)
+    structure, params, stats = split_module(PointBERT(config, 16, remat=remat, rngs=nnx.Rngs(0)))
+    points, colors = clouds()
+
+    def loss(params):
+        model = nnx.merge(structure, params, stats)
+        value = jnp.square(model(points, colors, train=True)).sum()
+        return value, split_module(model)[2]
+
+    return loss, params
+
+
+def test_rematerialisation_changes_no_number():
+    plain, again = (
+        jax.jit(jax.value_and_grad(loss, has_aux=True))(params)
+        for loss, params in (trained(False), trained(True))
+    )
+    for ours, theirs in zip(jax.tree.leaves(again), jax.tree.leaves(plain), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-6 * np.abs(theirs).max())
+
+
+def primitives(jaxpr) -> Counter:
+    """How often a program calls what, with its inner programs."""
+    found = Counter(equation.primitive.name for equation in jaxpr.eqns)
+    for equation in jaxpr.eqns:
+        for parameter in jax.tree.leaves(equation.params, is_leaf=lambda x: hasattr(x, "eqns")):
+            inner = getattr(parameter, "jaxpr", parameter)
+            if hasattr(inner, "eqns"):
+                found += primitives(inner)
+    return found
+
+
+def test_rematerialisation_repeats_the_networks_and_not_the_sampling():
+    plain, again = (
+        primitives(jax.make_jaxpr(jax.grad(loss, has_aux=True))(params).jaxpr)
+        for loss, params in (trained(False), trained(True))
+    )
+    # The loops of farthest point sampling and of the search in ball query, and the latter's sum.
+    assert plain["scan"] == again["scan"] == 2
+    assert plain["cumsum"] == again["cumsum"] == 1
+    # The GELUs of the three blocks; their softmaxes' maxima and the groups'.
+    assert (plain["erfc"], again["erfc"]) == (3, 6)
+    assert (plain["reduce_max"], again["reduce_max"]) == (4, 8)
+
+
+def test_rematerialisation_keeps_less():
+    """Bytes from the forward to the backward pass."""
+    kept = []
+    for loss, params in (trained(False), trained(True)):
+        backward = jax.eval_shape(lambda p, loss=loss: jax.vjp(loss, p, has_aux=True)[1], params)
+        kept.append(sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(backward)))
+    assert kept[1] < kept[0] / 2
