@@ -21,6 +21,7 @@ from mixcon3d_jax.planning.programs import (
 from mixcon3d_jax.planning.search import Search
 from mixcon3d_jax.planning.topology import Topology
 from mixcon3d_jax.training import run_config
+from mixcon3d_jax.training.log import format_seconds
 
 # Records of the splits whose number is known without the data.
 RECORDS = {"train_all": 874_402, "train_no_lvis": 828_197}
@@ -129,7 +130,8 @@ def make_plan(
     figures = compiler.figures(found or start, topology)
     largest = None
     if found and settings.largest:
-        say("looking for the largest batch: about 3 compilations")
+        seconds = format_seconds(3 * compiler.expected_seconds)
+        say(f"looking for the largest batch: about 3 compilations, {seconds}")
         largest = search.largest_batch(found).batch_size
     changed = figures.options if figures else start
     final = with_options(config, changed)
@@ -164,16 +166,21 @@ class _Compiler:
 
     def needs(self, options: Options) -> int | None:
         """Bytes that a chip needs, or None if the compiler refuses the step."""
-        known = [step.seconds for step in self._steps.values()]
-        expected = f", {max(known):.0f} s or so" if known else ""
-        self._say(f"compiling {describe(options)}{expected} ...")
+        known = f", about {format_seconds(self.expected_seconds)}" if self._steps else ""
+        self._say(f"compiling {describe(options)}{known} ...")
         step = compile_training_step(with_options(self._config, options), self._devices)
         self._steps[options] = step
         if isinstance(step, RefusedStep):
-            self._say(f"  refused after {step.seconds:.0f} s: {step.message}")
+            self._say(f"  refused after {format_seconds(step.seconds)}: {step.message}")
             return None
-        self._say(f"  {step.memory.peak / 2**30:.2f} GiB a chip, after {step.seconds:.0f} s")
+        peak = step.memory.peak / 2**30
+        self._say(f"  {peak:.2f} GiB a chip, after {format_seconds(step.seconds)}")
         return step.memory.peak
+
+    @property
+    def expected_seconds(self) -> float:
+        """What a compilation takes, by those before; 0 if there is none."""
+        return max((step.seconds for step in self._steps.values()), default=0.0)
 
     def figures(self, options: Options, topology: Topology) -> Figures | None:
         """Figures of a step that was compiled, or None if there is none."""

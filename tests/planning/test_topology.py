@@ -55,5 +55,6 @@ def test_an_unknown_name_says_what_is_known(name, hint):
     assert "4*v5e:16x16" in message
 
 
-def test_usable_memory_leaves_the_reserve():
-    assert Topology("v5e", (2, 2)).chip.usable_bytes == 15.75 * 2**30
+@pytest.mark.parametrize(("kind", "gib"), [("v4", 30.75), ("v5e", 15.75), ("v6e", 31.25)])
+def test_usable_memory_is_what_the_compiler_takes_at_most(kind, gib):
+    assert Topology(kind, (2, 2)).chip.usable_bytes == gib * 2**30
