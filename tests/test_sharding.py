@@ -60,3 +60,25 @@ def test_a_mesh_that_does_not_fit_the_devices_says_so(sizes):
 def test_a_batch_that_does_not_fit_the_mesh_says_so():
     with pytest.raises(sharding.MeshError, match=r"config\.optim\.batch_size is 12.*8 devices"):
         sharding.check_batch(12, sharding.make_mesh(1, -1, 1), "config.optim.batch_size")
+
+
+class _Chip:
+    """As much of a device of a slice as a mesh looks at."""
+
+    platform = device_kind = "TPU v5e"
+
+    def __init__(self, number, per_slice):
+        self.id = number
+        self.slice_index, inside = divmod(number, per_slice)
+        self.process_index = number // 4
+        self.coords = (inside % 2, inside // 2, 0)
+        self.core_on_chip = 0
+
+
+def test_slices_are_kept_apart_by_the_replica_axis():
+    chips = [_Chip(number, per_slice=8) for number in range(16)]
+    mesh = sharding.make_mesh(2, 2, 4, chips)
+    for replica in range(2):
+        assert {chip.slice_index for chip in mesh.devices[replica].flat} == {replica}
+    with pytest.raises(sharding.MeshError, match=r"2 slices, which config\.mesh\.replica=1 is not"):
+        sharding.make_mesh(1, 4, 4, chips)

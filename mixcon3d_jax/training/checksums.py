@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from etils import epath
 
 CHECKSUMS_FILE = "SHA256SUMS"
-# Gets the time of completion when everything else, the checksums included, is there.
-_CHANGING = "_CHECKPOINT_METADATA"
+# Written when everything else, the checksums included, is there.
+_WRITTEN_LAST = ("_CHECKPOINT_METADATA", "commit_success.txt")
 _CHUNK_BYTES = 1 << 24
 _THREADS = 8
 
@@ -18,7 +18,7 @@ def write_checksums(folder: epath.Path) -> None:
     Raises:
       OSError: if a file can't be read or the list can't be written.
     """
-    names = _files_in(folder)
+    names = _checked_files(folder)
     lines = [f"{digest}  {name}\n" for name, digest in _digests(folder, names).items()]
     (folder / CHECKSUMS_FILE).write_text("".join(lines))
 
@@ -29,11 +29,13 @@ def find_damage(folder: epath.Path) -> str:
         listed = _read(folder / CHECKSUMS_FILE)
     except (OSError, ValueError) as error:
         return f"its {CHECKSUMS_FILE} can't be read ({error})"
-    missing = sorted(listed.keys() - set(_files_in(folder)))
-    if missing:
-        return f"{missing[0]} is missing"
     try:
-        found = _digests(folder, sorted(listed))
+        there = _checked_files(folder)
+        if missing := sorted(listed.keys() - set(there)):
+            return f"{missing[0]} is missing"
+        if unlisted := sorted(set(there) - listed.keys()):
+            return f"{unlisted[0]} is not in its {CHECKSUMS_FILE}"
+        found = _digests(folder, there)
     except OSError as error:
         return f"it can't be read ({error})"
     damaged = [name for name, digest in listed.items() if found[name] != digest]
@@ -47,14 +49,18 @@ def _read(path: epath.Path) -> dict[str, str]:
     return {name: digest for digest, name in pairs}
 
 
+def _checked_files(folder: epath.Path) -> list[str]:
+    return sorted(set(_files_in(folder)) - {CHECKSUMS_FILE, *_WRITTEN_LAST})
+
+
 def _files_in(folder: epath.Path) -> list[str]:
     names = []
     for path in folder.iterdir():
         if path.is_dir():
             names += [f"{path.name}/{name}" for name in _files_in(path)]
-        elif path.name not in (CHECKSUMS_FILE, _CHANGING):
+        else:
             names.append(path.name)
-    return sorted(names)
+    return names
 
 
 def _digests(folder: epath.Path, names: list[str]) -> dict[str, str]:

@@ -5,10 +5,13 @@ import jax
 import numpy as np
 import pytest
 
+from mixcon3d_jax.data.order import EpochOrder
 from mixcon3d_jax.data.schema import SchemaError
+from mixcon3d_jax.data.source import open_split
 from mixcon3d_jax.evaluation.run import Evaluator, open_benchmarks
 from mixcon3d_jax.sharding import make_mesh
 from mixcon3d_jax.training.checkpoint import CheckpointError, Checkpoints
+from mixcon3d_jax.training.divergence import DivergenceError
 from mixcon3d_jax.training.loop import train
 from mixcon3d_jax.training.optimizer import make_optimizer
 from mixcon3d_jax.training.run_config import step_config
@@ -202,3 +205,45 @@ def test_what_an_import_lacked_means_nothing_until_it_is_trained(
     assert told == [expected]
     with Checkpoints(tmp_path, keep=1) as checkpoints:
         assert tuple(checkpoints.meta()["missing"]) == expected
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_leaves_its_batch(data, mesh, tmp_path):
+    config = small_config(data)
+    config.optim.learning_rate, config.optim.warmup_epochs = 1e30, 0.0
+    config.checkpoint.every_steps, config.log.every_steps = 1, 50
+    with pytest.raises(
+        DivergenceError, match=r"the loss of step \d+ is no number .*diverged-"
+    ) as info:
+        run(config, tmp_path, mesh)
+    (path,) = tmp_path.glob("diverged-*.json")
+    assert path.name in str(info.value)
+    found = json.loads(path.read_text())
+    assert not np.isfinite(float(found["metrics"]["loss"]))
+    batch, count = config.optim.batch_size, 64
+    rows = found["step"] * batch + np.arange(batch)
+    order = EpochOrder(count, config.seed)
+    expected = [open_split(data, "train")[order[int(row)]]["id"].decode() for row in rows]
+    assert found["ids"] == expected
+    saved = sorted(int(path.name) for path in (tmp_path / "checkpoints").iterdir())
+    assert saved == list(range(1, found["step"] + 1))[-3:]
+
+
+def test_the_same_losses_on_8_devices_then_4_then_1(data, finished, tmp_path):
+    config = small_config(data)
+    config.optim.epochs, config.eval.every_steps = 15.0, 8
+
+    for stop, sizes in ((8, (2, 2, 2)), (16, (1, 2, 2)), (24, (1, 1, 1))):
+
+        def interrupt(state, missing, stop=stop):
+            if int(state.step) == stop:
+                raise KilledError
+            return {}
+
+        with pytest.raises(KilledError):
+            train(config, tmp_path, make_mesh(*sizes, jax.devices()[: np.prod(sizes)]), interrupt)
+    found, expected = (
+        {row["step"]: row["loss"] for row in map(json.loads, (workdir / "metrics.jsonl").open())}
+        for workdir in (tmp_path, finished[0])
+    )
+    for step in (4, 8, 12, 16, 20):
+        assert found[step] == pytest.approx(expected[step], rel=1e-5), step
