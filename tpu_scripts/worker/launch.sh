@@ -27,7 +27,7 @@ printf '=== %s: python -m %s ===\n' "$(date '+%Y-%m-%d %H:%M:%S')" "$*" >>"$fold
 setsid nohup bash worker/run.sh "$run" "$@" >>"$folder/train.log" 2>&1 </dev/null 9>&- &
 disown
 
-for _ in {1..100}; do
+for _ in {1..600}; do
   if grep -q '^program ' "$folder/processes" 2>/dev/null || [ -e "$folder/exit_status" ]; then
     say "launched; log in ~/mixcon3d_logs/$run/train.log"
     exit 0
