@@ -89,6 +89,7 @@ def test_batch_norm_sees_micro_batches_of_all_devices():
     config = dataclasses.replace(CONFIG, augment=None, accum_steps=2)
     found = gradients(config, sizes=(1, 2, 1))
     structure, _, _ = model_structure(config.model)
+    stats = jax.tree.map(jnp.asarray, initial().stats)
     rows = batch()
     # Two devices, two micro-batches: each has a quarter of the rows of either device.
     micro = np.arange(16).reshape(2, 2, 4).swapaxes(0, 1).reshape(2, 8)
@@ -97,7 +98,7 @@ def test_batch_norm_sees_micro_batches_of_all_devices():
     def objective(params):
         embeddings, after = [], []
         for index in micro:
-            model = nnx.merge(structure, params, initial().stats)
+            model = nnx.merge(structure, params, stats)
             part = {name: array[index] for name, array in rows.items()}
             embeddings.append(embed_batch(model, part, train=True))
             after.append(split_module(model)[2])
