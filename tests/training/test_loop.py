@@ -9,7 +9,7 @@ from mixcon3d_jax.data.order import EpochOrder
 from mixcon3d_jax.data.schema import SchemaError
 from mixcon3d_jax.data.source import open_split
 from mixcon3d_jax.evaluation.run import Evaluator, open_benchmarks
-from mixcon3d_jax.sharding import make_mesh
+from mixcon3d_jax.sharding import MeshError, make_mesh
 from mixcon3d_jax.training.checkpoint import CheckpointError, Checkpoints
 from mixcon3d_jax.training.divergence import DivergenceError
 from mixcon3d_jax.training.loop import train
@@ -135,6 +135,14 @@ def test_data_of_another_clip_is_refused_with_both_names(data, mesh, tmp_path):
     with pytest.raises(SchemaError, match=r"generated-clip.*another-clip"):
         run(config, tmp_path, mesh)
     assert not list(tmp_path.iterdir())
+
+
+def test_micro_batches_that_do_not_fit_stop_the_run_before_it_starts(data, mesh, tmp_path):
+    config = small_config(data)
+    config.optim.accum_steps = 5
+    with pytest.raises(MeshError, match=r"config\.optim\.accum_steps is 5"):
+        run(config, tmp_path / "run", mesh)
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_weights_with_the_best_figure_are_kept(data, mesh, tmp_path, finished):
