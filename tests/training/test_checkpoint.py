@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from mixcon3d_jax.files import WriteError
 from mixcon3d_jax.sharding import make_mesh
 from mixcon3d_jax.training import run_config
 from mixcon3d_jax.training.checkpoint import CheckpointError, Checkpoints
@@ -157,6 +158,12 @@ def test_an_unfinished_checkpoint_is_named_and_removed(tmp_path, capsys):
     assert unfinished.exists()
     assert save_steps(tmp_path, (6,)) == [3, 6]
     assert f"removing {unfinished}: the run ended while it was saved" in capsys.readouterr().out
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "checkpoints").write_text("")
+    with pytest.raises(WriteError, match=r"checkpoints can't be written"):
+        save_steps(tmp_path, (3,))
 
 
 def test_the_newest_and_every_so_many_are_kept(tmp_path):
