@@ -1,17 +1,23 @@
 """What all tests share: 8 virtual CPU devices, and paths of reference data that may be absent."""
 
+import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
+_ROOT = Path(__file__).resolve().parents[1]
+# The same small programs are compiled again and again, here and in the processes that tests start;
+# set before JAX is imported.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_ROOT / ".pytest_cache" / "programs"))
 
-from mixcon3d_jax.sharding import use_virtual_cpu_devices
-from tests.bucket_server import BucketServer, bucket_server
+import pytest  # noqa: E402
+
+from mixcon3d_jax.sharding import use_virtual_cpu_devices  # noqa: E402
+from tests.bucket_server import BucketServer, bucket_server  # noqa: E402
 
 use_virtual_cpu_devices(8)
 
-_SHARED = Path(__file__).resolve().parents[2] / "shared"
+_SHARED = _ROOT.parent / "shared"
 
 
 @pytest.fixture(scope="session")

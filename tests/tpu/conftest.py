@@ -2,6 +2,11 @@
 
 import os
 
+import jax
+
+# What is compiled for a TPU can't be run, nor read back, here.
+jax.config.update("jax_compilation_cache_dir", None)
+
 os.environ |= {
     "TPU_SKIP_MDS_QUERY": "1",
     "TPU_WORKER_HOSTNAMES": "localhost",
