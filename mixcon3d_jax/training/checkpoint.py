@@ -1,5 +1,6 @@
 """Checkpoints of the training state."""
 
+from errno import ENOTDIR
 from typing import Any
 
 import orbax.checkpoint as ocp
@@ -56,6 +57,8 @@ class Checkpoints:
         self._saving = -1
         if read_only and not self._directory.is_dir():
             raise self._empty()
+        if self._directory.is_file():
+            raise WriteError.of(self._directory, NotADirectoryError(ENOTDIR, "not a folder"))
         kept = [preservation_policy.LatestN(keep)]
         if keep_every:
             kept.append(preservation_policy.EveryNSteps(keep_every))
