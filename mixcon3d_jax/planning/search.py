@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator
 
 from mixcon3d_jax.planning.options import Options
 
-# Rows a chip of the smallest program, and up to how many none is made to find out about others.
-_SMALL, _AT_ONCE = 8, 32
+# Rows a chip of the smallest program, and up to how many none is made to find out about others; and
+# of the second one at most, as programs of large arrays take longer to compile.
+_SMALL, _AT_ONCE, _SECOND = 8, 32, 64
 # Rows a chip that no larger batch is looked for with.
 _MOST = 4096
 # Share of the memory that the line may miss by.
@@ -107,7 +108,7 @@ class Search:
             if needed * rows / smallest <= self.limit:
                 return needed * rows / smallest
             second = 2 * smallest
-            while needed * 2 * second / smallest <= self.limit:
+            while second < _SECOND and needed * 2 * second / smallest <= self.limit:
                 second *= 2
             points = self._measure(options, second)
         if float("inf") in points.values():

@@ -45,7 +45,7 @@ def test_changes_that_leave_the_mathematics_alone_come_first():
     found = search(compiler).proposal(START)
     assert found == dataclasses.replace(START, negatives="ring")
     # Two small programs of the config's own, which is close enough to be tried; none of the ring.
-    assert [o.rows(CHIPS) for o in compiler.asked] == [8, 128, 256, 256]
+    assert [o.rows(CHIPS) for o in compiler.asked] == [8, 64, 256, 256]
     assert compiler.asked[-2:] == [START, found]
 
 
@@ -78,7 +78,7 @@ def test_the_largest_batch_is_bracketed_with_few_programs():
     assert asked.fits(start)
     # 15.5 GiB of rows of 50 MiB: 317, so 256.
     assert asked.largest_batch(start).batch_size == 256 * CHIPS
-    assert [o.rows(CHIPS) for o in compiler.asked] == [8, 128, 256]
+    assert [o.rows(CHIPS) for o in compiler.asked] == [8, 64, 256]
 
 
 def test_one_small_program_is_enough_where_there_is_room():
