@@ -64,8 +64,8 @@ control: $(VENV)/.ready
 	@$(BIN)/python -m data_prep.smoke --output="$(MIXCON3D_SMOKE_DIR)" --control
 
 test: $(VENV)/.ready
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --ignore=tests/parity --ignore=tests/tpu \
-	  --ignore=tests/beam
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder \
+	  --ignore=tests/parity --ignore=tests/tpu --ignore=tests/beam
 
 test-all: .venv-torch/.ready .venv-tpu/.ready .venv-beam/.ready
 	@$(TORCH_BIN)/python -m pytest -q tests/parity

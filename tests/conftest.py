@@ -18,6 +18,23 @@ from tests.bucket_server import BucketServer, bucket_server  # noqa: E402
 use_virtual_cpu_devices(8)
 
 _SHARED = _ROOT.parent / "shared"
+# They come first, so that none of them begins when the other worker has nothing left to do.
+_LONGEST = (
+    "distributed/test_training.py",
+    "training/test_loop.py",
+    "test_openshape_end_to_end.py",
+    "training/test_step.py",
+    "test_random_kills.py",
+    "test_bucket_run.py",
+    "test_end_to_end.py",
+    "tpu_scripts/test_training.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the files that take longest first."""
+    first = {_ROOT / "tests" / name: place for place, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: first.get(item.path, len(first)))
 
 
 @pytest.fixture(scope="session")

@@ -29,6 +29,7 @@ from tests.processes import Run, run, write_config_file
 
 MOMENTS = ("anywhere", "saving", "evaluating")
 FLAGS = (
+    "--config.model.encoder.depth=1",
     "--config.optim.epochs=10.0",
     "--config.log.every_steps=1",
     "--config.checkpoint.every_steps=3",
@@ -88,6 +89,7 @@ class Trial:
         """Everything that a run leaves and that has to be the same."""
         workdir, found = self._folder / name, {}
         config = small_config("nowhere")
+        config.model.encoder.depth = 1
         steps = step_config(config, num_records=1)
         mesh = make_mesh(1, 1, 1, jax.devices()[:1])
         abstract = abstract_state(steps.model, make_optimizer(steps.optimizer), mesh)

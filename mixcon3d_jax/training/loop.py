@@ -143,7 +143,7 @@ class _Run:
         began = time.perf_counter()
         for step in range(start, total):
             # Not before the first step: whoever is asked to leave again and again still gets on.
-            preempted = step > start and self.preemption.reached(step)
+            preempted = step > start and self.preemption.reached()
             if preempted or (step > start and _due(step, config.checkpoint.every_steps)):
                 save()
             if preempted:

@@ -28,6 +28,7 @@ class PreemptionWatch:
 
     def __init__(self):
         self._asked = False
+        self._questions = 0
         self._previous = None
 
     def __enter__(self) -> "PreemptionWatch":
@@ -46,11 +47,14 @@ class PreemptionWatch:
         if self._previous is not None:
             signal.signal(signal.SIGTERM, self._previous)
 
-    def reached(self, step: int) -> bool:
-        """Whether all processes are to save and leave at `step`; asked before each step, by all."""
-        if jax.distributed.is_initialized():
-            return multihost_utils.reached_preemption_sync_point(step)
-        return self._asked
+    def reached(self) -> bool:
+        """Whether all processes are to save and leave now; asked equally often by all."""
+        if not jax.distributed.is_initialized():
+            return self._asked
+        # JAX picks the number after the highest that it was asked with, 1 if it was never asked.
+        # So these count from 1, as steps of a continued run do not.
+        self._questions += 1
+        return multihost_utils.reached_preemption_sync_point(self._questions)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._asked = True

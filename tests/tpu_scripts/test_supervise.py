@@ -82,7 +82,8 @@ def test_crashes_without_progress_are_limited(pod):
 
 def test_bad_input_on_some_workers_is_tried_again(pod):
     # As when one crashes at the start, and the others say that it did not come.
-    output = pod.run("supervise", "--config.steps=20", "--config.end=5:2:1:once")
+    pod.set(PEER_SECONDS=3)
+    output = pod.run("supervise", "--config.steps=20", "--config.end=18:2:1:once")
     assert "worker 0 finished (0), worker 1 bad-input (2)" in output
     assert launches(pod) == 2
 

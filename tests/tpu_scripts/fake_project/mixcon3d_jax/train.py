@@ -1,8 +1,8 @@
 """A training that only counts, with the exit statuses and signals of the real one.
 
 Checkpoints are empty folders, made by process 0 every ten steps, at the end and on SIGTERM.
-`--config.end=STEP:STATUS:PROCESS` ends a process when it comes to a step, with STATUS `killed` by
-SIGKILL; with `:once` only the first time.  `--config.deaf=PROCESS` hears no SIGTERM and never ends,
+`--config.end=STEP:STATUS:PROCESS` ends a process when it is at a step or beyond, with STATUS `killed`
+by SIGKILL; with `:once` only the first time.  `--config.deaf=PROCESS` hears no SIGTERM and never ends,
 unless a process of the run was ended before it started.
 """
 
@@ -44,18 +44,20 @@ steps = [int(path.name) for path in folder.glob("*")]
 step = max(steps, default=0)
 print(f"starting from step {step}", flush=True)
 end_step, end_status, end_process, *once = flags.get("config.end", "-1:0:0").split(":")
-while step < int(flags["config.steps"]) or deaf:
+while True:
+    ends_here = 0 <= int(end_step) <= step and process == int(end_process)
+    if ends_here and not (once and marker.exists()):
+        workdir.mkdir(parents=True, exist_ok=True)
+        marker.touch()
+        end(end_status)
+    if step >= int(flags["config.steps"]) and not deaf:
+        break
     time.sleep(0.05)
     step += 1
     print(f"\rstep {step}", end="", flush=True)
     if terminated:
         save(step)
         end("75")
-    ends_here = step == int(end_step) and process == int(end_process)
-    if ends_here and not (once and marker.exists()):
-        workdir.mkdir(parents=True, exist_ok=True)
-        marker.touch()
-        end(end_status)
     if step % 10 == 0:
         save(step)
 save(step)
