@@ -38,13 +38,12 @@ def main(argv: list[str]) -> None:
     """Prints the plan."""
     del argv
     config = _CONFIG.value
-    if _BATCH.value is not None:
-        config.optim.batch_size = _BATCH.value
     if not 0 < _EFFICIENCY.value <= 1:
         raise InputError(f"--efficiency={_EFFICIENCY.value} must be more than 0, and 1 at most")
     if _RECORDS.value is not None and _RECORDS.value < 1:
         raise InputError(f"--records={_RECORDS.value} must be 1 or more")
     settings = Settings(
+        batch=_BATCH.value,
         records=_RECORDS.value or RECORDS.get(config.data.split),
         efficiency=_EFFICIENCY.value,
         search=_SEARCH.value,

@@ -32,12 +32,14 @@ class Settings:
     """What a plan is asked for.
 
     Attributes:
+      batch: global; None: the config's.
       records: of the split; None: not known.
       efficiency: share of the floor's speed that a step is expected to reach, more than 0, up to 1.
       search: look for options that fit if the configured ones don't.
       largest: look for the largest batch.
     """
 
+    batch: int | None
     records: int | None
     efficiency: float
     search: bool
@@ -106,7 +108,7 @@ def make_plan(
     """Compiles the training step of a config for a topology, and others if it is told to search.
 
     Args:
-      config: of the run, with the batch wanted.
+      config: of the run.
       topology: to run on.
       settings: of the plan.
       say: takes lines about what is going on.
@@ -114,12 +116,13 @@ def make_plan(
     Raises:
       InputError: if the config doesn't fit itself or the topology.
     """
+    given, config = config, copy.deepcopy(config)
+    if settings.batch is not None:
+        config.optim.batch_size = settings.batch
+    if topology.slices > 1 and config.mesh.replica == 1:
+        config.mesh.replica = topology.slices
     run_config.check_values(config)
     devices = topology_devices(topology)
-    given = config
-    if topology.slices > 1 and config.mesh.replica == 1:
-        config = copy.deepcopy(config)
-        config.mesh.replica = topology.slices
     mesh = training_mesh(config, devices)
     compiler = _Compiler(config, devices, say)
     start = options_of(config)

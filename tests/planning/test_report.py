@@ -28,7 +28,7 @@ STEP = Figures(
 PLAN = Plan(
     topology=parse_topology("v5e:16x16"),
     mesh={"replica": 1, "data": 256, "fsdp": 1},
-    settings=Settings(records=1000, efficiency=0.5, search=True, largest=True),
+    settings=Settings(batch=None, records=1000, efficiency=0.5, search=True, largest=True),
     configured=CONFIGURED,
     refused="it needs 20.00 GiB of 15.75",
     step=STEP,

@@ -104,9 +104,10 @@ def test_slices_send_each_other_sums_and_the_ring_that_crosses():
     messages = with_a_ring("4*v5e:16x16").cost().messages
     ring = messages["collective-permute"].payload
     assert messages["collective-permute between slices"].payload == ring
-    # What is summed within a slice is scattered over its chips first.
+    # A chip sends a 256th of each large matrix, as sums in the slice are scattered first; what it
+    # sends whole are the small arrays, which are a sixth of this small model.
     sums = messages["all-reduce between slices"].payload
-    assert 0 < sums < with_a_ring("v5e:16x16").cost().messages["all-reduce"].payload / 8
+    assert 0 < sums < with_a_ring("v5e:16x16").cost().messages["all-reduce"].payload / 5
 
 
 def test_memory_with_a_ring_does_not_grow_with_the_chips():

@@ -1,9 +1,9 @@
 """A training that only counts, with the exit statuses and signals of the real one.
 
 Checkpoints are empty folders, made by process 0 every ten steps, at the end and on SIGTERM.
-`--config.end=STEP:STATUS:PROCESS` ends a process when it is at a step or beyond, with STATUS `killed`
-by SIGKILL; with `:once` only the first time.  `--config.deaf=PROCESS` hears no SIGTERM and never ends,
-unless a process of the run was ended before it started.
+`--config.end=STEP:STATUS:PROCESS` ends a process when it is at a step or beyond, with STATUS
+`killed` by SIGKILL; with `:once` only the first time.  `--config.deaf=PROCESS` hears no SIGTERM and
+never ends, unless a process of the run was ended before it started.
 """
 
 import hashlib
