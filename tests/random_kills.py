@@ -9,6 +9,7 @@ step, the best checkpoint and the figures of every evaluation.  Exit status 1 if
 """
 
 import argparse
+import contextlib
 import os
 import random
 import sys
@@ -35,6 +36,9 @@ FLAGS = (
     "--config.checkpoint.every_steps=3",
     "--config.eval.every_steps=7",
     "--config.checkpoint.best_by=ema/held_out/point/top1",
+    # How long the others wait for one that was killed.
+    "--config.distributed.timeout_seconds=60",
+    "--config.distributed.heartbeat_seconds=10",
 )
 _POLL_SECONDS = 0.002
 _DEVICES = 2  # of all processes together
@@ -80,7 +84,11 @@ class Trial:
             victim = rng.randrange(self._processes)
             _wait_for(moment, self._folder / name, started, seconds, rng)
             doing = _last_step(started)
-            os.killpg(started.processes[victim].pid, 9)
+            ended = [process.poll() for process in started.processes]
+            if any(ended):
+                raise SystemExit(f"{name} ended with {ended} by itself\n{started.logs()}")
+            with contextlib.suppress(ProcessLookupError):  # it has finished
+                os.killpg(started.processes[victim].pid, 9)
             for process in started.processes:
                 process.wait(300)  # the others must end by themselves
         return doing
