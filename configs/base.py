@@ -21,6 +21,15 @@ def get_config() -> ml_collections.ConfigDict:
     config.clip = ml_collections.ConfigDict()
     config.clip.id = "laion/CLIP-ViT-bigG-14-laion2B-39B-b160k"
     config.clip.embedding_size = 1280
+    # Where targets come from: `shards`, embeddings that are stored there; or `towers`: in every
+    # step the CLIP embeds renders, which the shards have to hold, and texts as they are (without
+    # prompts; never a thumbnail, of which only an embedding is stored).
+    config.targets = "shards"
+    # Then: its folder or repository of the hub where that is not `clip.id` itself; `bfloat16` or
+    # `float32`; and how many images a chip embeds at once, which bounds its memory.
+    config.clip.path = ""
+    config.clip.dtype = "bfloat16"
+    config.clip.images_at_once = 64
 
     config.data = ml_collections.ConfigDict()
     # Folder of a prepared data set, or of several and `splits/` over them (needed); the split to

@@ -3,6 +3,8 @@
 import argparse
 from collections.abc import Callable, Collection
 
+CLIP_HELP = "a folder in Hugging Face layout, a repository of the hub (OWNER/NAME), or 'small'"
+
 
 def command_parser(module: str, description: str, example: str) -> argparse.ArgumentParser:
     """The parser of `python -m data_prep.MODULE`; description and example are shown as they are."""

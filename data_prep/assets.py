@@ -1,7 +1,6 @@
 """Makes a data set of one's own 3D assets: `python -m data_prep.assets --help`."""
 
 import argparse
-import dataclasses
 import math
 import os
 import re
@@ -11,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data_prep.arguments import command_parser, whole_number
+from data_prep.arguments import CLIP_HELP, command_parser, whole_number
 from data_prep.manifest import hold_out, read_manifest
 from data_prep.prepare_asset import Outcome, PrepareOptions
 from data_prep.report import print_report, write_report
@@ -46,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--manifest", type=Path, required=True, help="the list of assets")
     add("--output", type=Path, required=True, help="the folder of the data set")
-    add("--clip", required=True, help="a CLIP folder (Hugging Face layout), or 'small'")
+    add("--clip", required=True, help=CLIP_HELP)
     add(
         "--clip-id",
         metavar="NAME",
@@ -173,10 +172,9 @@ def _name(args: argparse.Namespace) -> str:
 
 def _load_clip(args: argparse.Namespace) -> "ClipFolder":
     """Loads the CLIP and says what a config must say about it."""
-    from mixcon3d_jax.models.clip_folder import ClipFolder, small_clip_folder
+    from data_prep.embedding import open_clip
 
-    clip = ClipFolder.load(small_clip_folder() if args.clip == "small" else Path(args.clip))
-    clip = dataclasses.replace(clip, id=args.clip_id or clip.id)
+    clip = open_clip(args.clip, args.clip_id)
     print(
         f"the data set will name its CLIP {clip.id!r}, with embeddings of size "
         f"{clip.embedding_size}; a config to train on it says the same in clip.id and "

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.arguments import command_parser
+from data_prep.arguments import CLIP_HELP, command_parser
 from data_prep.class_embedding_file import (
     ClassEmbeddingsError,
     ClassEmbeddingsInfo,
@@ -18,11 +18,11 @@ from data_prep.class_embedding_file import (
     templates_digest,
     write_class_embeddings,
 )
-from data_prep.embedding import clip_fingerprint, embed_prompts
+from data_prep.embedding import embed_prompts, open_clip
 from data_prep.prompts import PROMPT_TEMPLATES, class_phrase
 from data_prep.storage import check_writable
 from mixcon3d_jax.errors import InputError, exit_on_input_error
-from mixcon3d_jax.models.clip_folder import ClipFolder, small_clip_folder
+from mixcon3d_jax.models.clip_folder import ClipFolder
 
 _DESCRIPTION = """\
 Embeds class names with a CLIP, for zero-shot classification.  Each name is put into every prompt
@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
         default="default",
         help="a JSON list of texts with {} where the name goes (default: OpenShape's 64)",
     )
-    add("--clip", required=True, help="a CLIP folder (Hugging Face layout), or 'small'")
+    add("--clip", required=True, help=CLIP_HELP)
     add("--clip-id", metavar="NAME", help="how the CLIP is named (default: as in data_prep.assets)")
     add("--output", type=Path, required=True, help="the .npy file to write")
     return parser
@@ -68,7 +68,7 @@ def main(arguments: list[str] | None = None) -> None:
     if args.templates != "default":
         templates = read_templates(Path(args.templates))
     check_writable(args.output.parent)
-    clip = _load_clip(args)
+    clip = open_clip(args.clip, args.clip_id)
     embed_classes(clip, labels, templates, args.output)
     print(
         f"{args.output}: {len(labels)} classes in {len(templates)} templates, embedded with CLIP "
@@ -84,7 +84,7 @@ def embed_classes(
     Raises:
       WriteError: a file can't be written; finished work is kept.
     """
-    info = ClassEmbeddingsInfo(labels, clip.id, clip_fingerprint(clip), templates_digest(templates))
+    info = ClassEmbeddingsInfo(labels, clip.id, clip.fingerprint(), templates_digest(templates))
     try:
         _, earlier = read_class_embeddings(output)
         if dataclasses.replace(earlier, embeddings_sha256="") == info:
@@ -148,11 +148,6 @@ def _read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise LabelsError(f"{path} can't be read as text ({error})") from error
-
-
-def _load_clip(args: argparse.Namespace) -> ClipFolder:
-    clip = ClipFolder.load(small_clip_folder() if args.clip == "small" else Path(args.clip))
-    return dataclasses.replace(clip, id=args.clip_id or clip.id)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ A block always holds the same assets or texts, whatever was finished before: row
 product may differ in the last bit with the batch that they are computed in.
 """
 
-import functools
+import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
@@ -18,29 +18,29 @@ from data_prep.prompts import PROMPT_TEMPLATES, prompts
 from data_prep.storage import DAMAGED
 from mixcon3d_jax.assets import NUM_VIEWS
 from mixcon3d_jax.files import npy_bytes, write_whole
+from mixcon3d_jax.models.clip import NUMERICS
 from mixcon3d_jax.models.clip_folder import ClipFolder
 from mixcon3d_jax.progress import progress
+from mixcon3d_jax.sharding import make_mesh
 
 _ASSETS_PER_BLOCK = 8
 _TEXTS_PER_BLOCK = 64
 _TEXT_BATCH = 256
 
 
-def clip_fingerprint(clip: ClipFolder) -> str:
-    """Changes when the CLIP's name or the content of its files does."""
-    total = hashlib.sha256(clip.id.encode())
-    for pattern in ("*.json", "*.txt", "*.safetensors"):
-        for path in sorted(clip.folder.glob(pattern)):
-            state = path.stat()
-            total.update(f"{path.name} {_digest(path, state.st_size, state.st_mtime_ns)}".encode())
-    return total.hexdigest()
+def open_clip(name: str, clip_id: str | None = None, dtype: str = "float32") -> ClipFolder:
+    """The CLIP that all devices of this machine embed with together.
 
+    Args:
+      name: see `find_clip`.
+      clip_id: how data sets are to name it; default: as it names itself.
+      dtype: a key of `NUMERICS`.
 
-@functools.lru_cache
-def _digest(path: Path, size: int, time_changed: int) -> str:
-    """The hash of a file; computed once while its size and its time of change stay."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    Raises:
+      ClipError: it can't be read.
+    """
+    clip = ClipFolder.load(name, NUMERICS[dtype], make_mesh(1, -1, 1))
+    return dataclasses.replace(clip, id=clip_id or clip.id)
 
 
 def embed_views(
@@ -69,7 +69,7 @@ def embed_views(
 
     return _in_blocks(
         work / "views",
-        clip_fingerprint(clip),
+        clip.fingerprint(),
         assets,
         _ASSETS_PER_BLOCK,
         embed,
@@ -81,7 +81,7 @@ def embed_texts(clip: ClipFolder, work: Path, texts: Iterable[str]) -> dict[str,
     """Embeds each distinct text as it is; {text: (D,)}, of length 1."""
     return _embed_distinct(
         work / "texts",
-        clip_fingerprint(clip),
+        clip.fingerprint(),
         texts,
         lambda block: clip.embed_texts(list(block), batch_size=_TEXTS_PER_BLOCK),
         "embedding texts",
@@ -105,7 +105,7 @@ def embed_prompts(
         mean = rows.reshape(len(block), len(templates), -1).mean(axis=1)
         return mean / np.linalg.norm(mean, axis=1, keepdims=True)
 
-    key = hashlib.sha256(json.dumps([clip_fingerprint(clip), list(templates)]).encode())
+    key = hashlib.sha256(json.dumps([clip.fingerprint(), list(templates)]).encode())
     return _embed_distinct(work / "prompts", key.hexdigest(), texts, embed, "embedding prompts")
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data_prep.embedding import clip_fingerprint
 from data_prep.manifest import Entry
 from data_prep.prepare_asset import Outcome, PrepareOptions, asset_fingerprint
 from data_prep.prompts import PROMPT_TEMPLATES
@@ -44,7 +43,7 @@ class Preparation:
         record_options: RecordOptions,
     ) -> "Preparation":
         """What the data set of these assets is made of."""
-        options: list[Any] = [SCHEMA_VERSION, clip_fingerprint(clip), PROMPT_TEMPLATES]
+        options: list[Any] = [SCHEMA_VERSION, clip.fingerprint(), PROMPT_TEMPLATES]
         options += [dataclasses.asdict(prepare_options), dataclasses.asdict(record_options)]
         total = hashlib.sha256(json.dumps(options).encode())
         companions = {}

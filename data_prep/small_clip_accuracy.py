@@ -20,7 +20,7 @@ from data_prep.shapes.colours import NAMED_COLOURS
 from data_prep.small_clip_data import RenderedObjects, render_objects
 from data_prep.small_clip_texts import made_up_words
 from mixcon3d_jax.errors import exit_on_input_error
-from mixcon3d_jax.models.clip_folder import ClipFolder, small_clip_folder
+from mixcon3d_jax.models.clip_folder import ClipFolder
 from mixcon3d_jax.models.layers import normalize
 
 # Training draws the objects of each class from index 0 on.
@@ -106,7 +106,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--objects-per-class", type=int, default=20, help="default 20")
     parser.add_argument("--seed", type=int, default=0, help="of the objects")
     flags = parser.parse_args(arguments)
-    clip = ClipFolder.load(small_clip_folder() if flags.clip == "small" else flags.clip)
+    clip = ClipFolder.load(flags.clip)
     indices = range(HELD_OUT_FROM, HELD_OUT_FROM + flags.objects_per_class)
     for name, value in measure(clip, render_objects(flags.cache, flags.seed, indices)).items():
         print(f"{name}: {value:.3g}")

@@ -139,6 +139,13 @@ def npy_bytes(array: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
+def npz_bytes(**arrays: np.ndarray) -> bytes:
+    """The content of the `.npz` file of named arrays."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
 @contextlib.contextmanager
 def _explained(path: AnyPath) -> Iterator[None]:
     try:

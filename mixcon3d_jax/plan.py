@@ -16,14 +16,20 @@ from mixcon3d_jax import commands
 from mixcon3d_jax.errors import InputError
 from mixcon3d_jax.planning.compiler import use_compiler_only
 from mixcon3d_jax.planning.planner import RECORDS, Settings, make_plan
-from mixcon3d_jax.planning.report import to_json, to_text
+from mixcon3d_jax.planning.report import targets_to_json, targets_to_text, to_json, to_text
+from mixcon3d_jax.planning.targets import plan_targets
 from mixcon3d_jax.planning.topology import parse_topology
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The run's config file.")
 _TOPOLOGY = flags.DEFINE_string(
     "topology", None, "As v5e:16x16, v4-32, or 4*v5e:16x16 for four slices."
 )
-_BATCH = flags.DEFINE_integer("batch", None, "The global batch; default: the config's.")
+_PROGRAM = flags.DEFINE_enum(
+    "program", "train", ("train", "targets"), "The training step, or embedding ahead by its CLIP."
+)
+_BATCH = flags.DEFINE_integer(
+    "batch", None, "The global batch; default: the config's, and 128 a chip for the targets."
+)
 _RECORDS = flags.DEFINE_integer("records", None, "Of the split; default: known for OpenShape's.")
 _EFFICIENCY = flags.DEFINE_float(
     "efficiency", 0.4, "Share of the floor's speed that a step is expected to reach."
@@ -31,6 +37,7 @@ _EFFICIENCY = flags.DEFINE_float(
 _SEARCH = flags.DEFINE_bool("search", True, "If it doesn't fit: look for settings that do.")
 _LARGEST = flags.DEFINE_bool("largest", True, "Look for the largest batch.")
 _JSON = flags.DEFINE_bool("json", False, "Print one JSON object.")
+_IMAGES_A_CHIP = 128
 flags.mark_flags_as_required(["config", "topology"])
 
 
@@ -51,6 +58,12 @@ def main(argv: list[str]) -> None:
     )
     topology = parse_topology(_TOPOLOGY.value)
     use_compiler_only()
+    if _PROGRAM.value == "targets":
+        batch = _BATCH.value or _IMAGES_A_CHIP * topology.chips
+        targets = plan_targets(config, topology, batch, lambda line: print(line, file=sys.stderr))
+        found = targets_to_json(targets) if _JSON.value else None
+        print(json.dumps(found, indent=2) if found else targets_to_text(targets))
+        return
     plan = make_plan(config, topology, settings, lambda line: print(line, file=sys.stderr))
     name = flags.FLAGS["config"].config_filename
     print(json.dumps(to_json(plan, name), indent=2) if _JSON.value else to_text(plan, name))

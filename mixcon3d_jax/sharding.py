@@ -1,5 +1,6 @@
 """The mesh, and the one table that says where every array of the training state lives."""
 
+import math
 import os
 import re
 from typing import Any
@@ -24,6 +25,14 @@ RULES: tuple[tuple[str, P], ...] = (
     (r"(?!encoder/set_abstraction/).*/kernel", P(None, "fsdp")),
     (r".*/(bias|scale|mean|var)", P()),
     (r"encoder/cls_token|logit_scales/\w+", P()),
+)
+
+# The same for the frozen CLIP, which is only read: all chips of a slice share its large arrays.
+_SLICE = ("data", "fsdp")
+CLIP_RULES: tuple[tuple[str, P], ...] = (
+    (r".*/kernel", P(None, _SLICE)),
+    (r"text/token_embedding", P(None, _SLICE)),
+    (r"(vision/class_embedding|(vision|text)/position_embedding|.*/(bias|scale))", P()),
 )
 
 
@@ -141,23 +150,38 @@ def global_array(
     return jax.make_array_from_callback((global_batch, *local.shape[1:]), sharding, block)
 
 
+def shard_rows(rows: Shaped[np.ndarray, "rows *shape"], mesh: Mesh) -> Shaped[Array, "..."]:
+    """Rows of one process on its mesh, split as a batch is; filled up to a multiple of the mesh."""
+    missing = -len(rows) % mesh.size
+    if missing:
+        rows = np.concatenate([rows, np.zeros((missing, *rows.shape[1:]), rows.dtype)])
+    return jax.device_put(rows, batch_sharding(mesh))
+
+
 def replicated(mesh: Mesh) -> NamedSharding:
     """The same array on every device."""
     return NamedSharding(mesh, P())
 
 
-def spec_of(path: str, shape: tuple[int, ...], mesh: Mesh) -> P:
+def spec_of(
+    path: str,
+    shape: tuple[int, ...],
+    mesh: Mesh,
+    rules: tuple[tuple[str, P], ...] = RULES,
+) -> P:
     """Where the parameter or statistic at `path` lives.
 
     A dimension that its axes don't divide stays whole.
     """
-    matches = [spec for pattern, spec in RULES if re.fullmatch(pattern, path)]
+    matches = [spec for pattern, spec in rules if re.fullmatch(pattern, path)]
     if len(matches) != 1:
-        raise ValueError(f"{path} matches {len(matches)} rules of sharding.RULES instead of one")
-    fits = [
-        axis if axis is None or shape[dim] % mesh.shape[axis] == 0 else None
-        for dim, axis in enumerate(matches[0])
-    ]
+        raise ValueError(f"{path} matches {len(matches)} rules of its table instead of one")
+
+    def divides(axes: str | tuple[str, ...] | None, size: int) -> bool:
+        names = (axes,) if isinstance(axes, str) else axes or ()
+        return size % math.prod(mesh.shape[name] for name in names) == 0
+
+    fits = [axes if divides(axes, shape[dim]) else None for dim, axes in enumerate(matches[0])]
     return P(*fits)
 
 

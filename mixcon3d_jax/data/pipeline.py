@@ -13,7 +13,7 @@ from jaxtyping import Int
 
 from mixcon3d_jax.data.neighbors import NeighborGroups
 from mixcon3d_jax.data.order import EpochOrder, PartedOrder
-from mixcon3d_jax.data.sampling import Sample, ViewPolicy, draw_sample
+from mixcon3d_jax.data.sampling import Sample, TowerInputs, ViewPolicy, draw_sample
 from mixcon3d_jax.sharding import global_array, local_rows
 
 # Evaluation must not depend on how training's random numbers are used.
@@ -30,12 +30,14 @@ class PipelineConfig:
       views: which view embeddings it takes; None for records that have none.
       seed: of every random choice.
       num_threads: threads that read and decode.
+      towers: of the CLIP that embeds views and texts in the step; None takes stored embeddings.
     """
 
     num_points: int
     views: ViewPolicy | None
     seed: int
     num_threads: int = 4
+    towers: TowerInputs | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +63,8 @@ class TrainingRows(Sequence):
         number = batch * self.global_batch + int(self.rows[row])
         rng = np.random.default_rng([self.config.seed, _TRAINING_STREAM, number])
         example = self.source[self.order[number]]
-        return draw_sample(example, self.config.num_points, self.config.views, rng)
+        config = self.config
+        return draw_sample(example, config.num_points, config.views, rng, config.towers)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -77,11 +77,13 @@ class ClipConfig:
 @dataclass(frozen=True)
 class Numerics:
     """How products are computed: in `dtype`, with `precision` (float32 is true float32 only with
-    HIGHEST: a TPU's default product rounds its operands to bfloat16).
+    HIGHEST: a TPU's default product rounds its operands to bfloat16).  Parameters are kept in
+    `param_dtype`.
     """
 
     dtype: jnp.dtype = jnp.float32
     precision: jax.lax.Precision = jax.lax.Precision.HIGHEST
+    param_dtype: jnp.dtype = jnp.float32
 
     def linear(self, size_in: int, size_out: int, std: float, rngs: nnx.Rngs, bias: bool = True):
         """A dense layer with normally distributed weights of standard deviation `std`."""
@@ -103,6 +105,9 @@ class Numerics:
 
 
 FLOAT32 = Numerics()
+# Half the memory and, on a TPU, a sixth of the time.
+BFLOAT16 = Numerics(jnp.bfloat16, jax.lax.Precision.DEFAULT, jnp.bfloat16)
+NUMERICS = {"float32": FLOAT32, "bfloat16": BFLOAT16}
 
 
 class Attention(nnx.Module):
@@ -169,7 +174,7 @@ class VisionTower(nnx.Module):
       config: sizes.
       embedding_size: length of the projected embedding.
       rngs: source of the initial weights.
-      numerics: dtype and precision of the computation (parameters are float32).
+      numerics: dtype and precision of the computation (random weights are float32).
     """
 
     def __init__(
@@ -243,7 +248,7 @@ class TextTower(nnx.Module):
       config: sizes, and the id that ends a text.
       embedding_size: length of the projected embedding.
       rngs: source of the initial weights.
-      numerics: dtype and precision of the computation (parameters are float32).
+      numerics: dtype and precision of the computation (random weights are float32).
     """
 
     def __init__(
@@ -297,7 +302,7 @@ class Clip(nnx.Module):
     Args:
       config: sizes.
       rngs: source of the initial weights.
-      numerics: dtype and precision of the computation (parameters are float32).
+      numerics: dtype and precision of the computation (random weights are float32).
     """
 
     def __init__(self, config: ClipConfig, *, rngs: nnx.Rngs, numerics: Numerics = FLOAT32):

@@ -1,5 +1,8 @@
 """A CLIP folder in Hugging Face layout: texts and images in, embeddings out."""
 
+import functools
+import hashlib
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -9,19 +12,29 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, UInt8
 from PIL import Image
 
-from mixcon3d_jax.models.clip import FLOAT32, LEGACY_EOS_ID, ClipConfig, Numerics
+from mixcon3d_jax.models.clip import (
+    FLOAT32,
+    LEGACY_EOS_ID,
+    Clip,
+    ClipConfig,
+    Numerics,
+    TextTower,
+    VisionTower,
+)
 from mixcon3d_jax.models.clip_config import ClipError, import_transformers, read_config, read_json
+from mixcon3d_jax.models.clip_hub import find_clip
 from mixcon3d_jax.models.clip_images import ImagePreparation
 from mixcon3d_jax.models.clip_weights import load_clip
 from mixcon3d_jax.models.layers import normalize
+from mixcon3d_jax.models.variables import Tree
+from mixcon3d_jax.sharding import shard_rows
 
-
-def small_clip_folder() -> Path:
-    """The folder of the small CLIP that ships with this package."""
-    return Path(__file__).parent.parent / "small_clip"
+# A tokenizer keeps how it cuts, so only one thread may ask it at a time.
+_TOKENIZING = threading.Lock()
 
 
 def clip_id(folder: Path) -> str:
@@ -31,6 +44,33 @@ def clip_id(folder: Path) -> str:
       ClipError: `config.json` is missing or damaged.
     """
     return read_json(folder / "config.json").get("_name_or_path") or folder.resolve().name
+
+
+def text_program(tower: TextTower) -> tuple[Callable[[Tree, Array], Array], Tree]:
+    """Token ids to embeddings of length 1, under `jax.jit`, and the weights that it takes first.
+
+    Weights are an argument, so that XLA does not fold them into the program as constants.
+    """
+    structure, weights = nnx.split(tower)
+
+    @jax.jit
+    def embed_ids(clip, batch):
+        return normalize(nnx.merge(structure, clip)(batch).astype(jnp.float32))
+
+    return embed_ids, weights
+
+
+def image_program(
+    tower: VisionTower, to_tower: Callable[[Array], Array]
+) -> tuple[Callable[[Tree, Array], Array], Tree]:
+    """Pixels (see `ImagePreparation`) to embeddings of length 1, and the weights as above."""
+    structure, weights = nnx.split(tower)
+
+    @jax.jit
+    def embed_pixels(clip, batch):
+        return normalize(nnx.merge(structure, clip)(to_tower(batch)).astype(jnp.float32))
+
+    return embed_pixels, weights
 
 
 @dataclass(frozen=True)
@@ -43,6 +83,8 @@ class ClipFolder:
       config: sizes of the towers.
       tokenizer: transformers' tokenizer of this folder.
       images: how images are brought to the vision tower.
+      clip: the towers.
+      mesh: whose chips share the weights and split a batch, or None.
     """
 
     folder: Path
@@ -50,47 +92,46 @@ class ClipFolder:
     config: ClipConfig
     tokenizer: object
     images: ImagePreparation
+    clip: Clip
+    mesh: Mesh | None
     _text_step: Callable[[Array], Array]
     _image_step: Callable[[Array], Array]
 
     @classmethod
-    def load(cls, folder: str | Path, numerics: Numerics = FLOAT32) -> "ClipFolder":
-        """Reads a folder whole.
+    def load(
+        cls, name: str | Path, numerics: Numerics = FLOAT32, mesh: Mesh | None = None
+    ) -> "ClipFolder":
+        """Reads a CLIP whole.
 
         Args:
-          folder: holds `config.json`, safetensors (one file, or shards with their index), the
-            tokenizer's files and `preprocessor_config.json`.
-          numerics: dtype and precision of the towers.
+          name: of its folder, or what else `find_clip` takes.  A folder holds `config.json`,
+            safetensors (one file, or shards with their index), the tokenizer's files and
+            `preprocessor_config.json`.
+          numerics: dtypes and precision of the towers.
+          mesh: whose chips share the weights; default: the first device has them all.
 
         Raises:
           ClipError: something is missing, damaged, or does not fit together.
         """
-        folder = Path(folder)
+        folder, repository = find_clip(name)
         config = read_config(folder)
         tokenizer = _read_tokenizer(folder, config)
         images = ImagePreparation.read(folder, config.vision.image_size)
-        clip = load_clip(folder, config, numerics)
+        clip = load_clip(folder, config, numerics, mesh)
 
-        text_graph, text_params = nnx.split(clip.text)
-        image_graph, image_params = nnx.split(clip.vision)
-
-        # Parameters are arguments, so that XLA does not fold them into the program as constants.
-        @jax.jit
-        def embed_ids(params, ids):
-            return normalize(nnx.merge(text_graph, params)(ids))
-
-        @jax.jit
-        def embed_pixels(params, pixels):
-            return normalize(nnx.merge(image_graph, params)(images.to_tower(pixels)))
+        embed_ids, text_weights = text_program(clip.text)
+        embed_pixels, image_weights = image_program(clip.vision, images.to_tower)
 
         return cls(
             folder=folder,
-            id=clip_id(folder),
+            id=repository or clip_id(folder),
             config=config,
             tokenizer=tokenizer,
             images=images,
-            _text_step=lambda ids: embed_ids(text_params, ids),
-            _image_step=lambda pixels: embed_pixels(image_params, pixels),
+            clip=clip,
+            mesh=mesh,
+            _text_step=lambda ids: embed_ids(text_weights, ids),
+            _image_step=lambda pixels: embed_pixels(image_weights, pixels),
         )
 
     @property
@@ -103,15 +144,32 @@ class ClipFolder:
         """Side of the square images that the vision tower sees, in pixels."""
         return self.config.vision.image_size
 
+    def fingerprint(self) -> str:
+        """Changes when the CLIP's name or the content of its files does."""
+        total = hashlib.sha256(self.id.encode())
+        for pattern in ("*.json", "*.txt", "*.safetensors"):
+            for path in sorted(self.folder.glob(pattern)):
+                state = path.stat()
+                digest = _digest(path, state.st_size, state.st_mtime_ns)
+                total.update(f"{path.name} {digest}".encode())
+        return total.hexdigest()
+
     def token_ids(self, texts: list[str]) -> Int[np.ndarray, "texts context"]:
         """Ids of each text, cut to the context with its end kept, filled up with its end."""
         context = self.config.text.context_length
-        rows = self.tokenizer(texts, truncation=True, max_length=context)["input_ids"]
+        with _TOKENIZING:
+            rows = self.tokenizer(texts, truncation=True, max_length=context)["input_ids"]
         ids = np.empty((len(texts), context), np.int32)
         for filled, row in zip(ids, rows, strict=True):
             filled[: len(row)] = row
             filled[len(row) :] = row[-1]
         return ids
+
+    def count_cut(self, texts: list[str]) -> int:
+        """How many texts are longer than the context."""
+        with _TOKENIZING:
+            rows = self.tokenizer(texts, truncation=False, verbose=False)["input_ids"]
+        return sum(len(row) > self.config.text.context_length for row in rows)
 
     def embed_texts(
         self, texts: list[str], batch_size: int = 128
@@ -135,13 +193,38 @@ class ClipFolder:
         step: Callable[[Array], Array],
         batch_size: int,
     ) -> Float[np.ndarray, "rows embedding"]:
-        """Runs `step` on batches filled up to `batch_size`, so that it is compiled once."""
+        """Runs `step` on batches filled up to `batch_size`, so that it is compiled once.
+
+        While the device computes one batch, the host prepares the next.
+        """
         embeddings = [np.zeros((0, self.embedding_size), np.float32)]
+        running: list[tuple[Array, int]] = []
+
+        def take() -> None:
+            rows, count = running.pop()
+            embeddings.append(np.asarray(rows)[:count])
+
         for batch in batches:
             filled = np.zeros((batch_size, *batch.shape[1:]), batch.dtype)
             filled[: len(batch)] = batch
-            embeddings.append(np.asarray(step(jnp.asarray(filled)))[: len(batch)])
+            started = step(self._place(filled))
+            if running:
+                take()
+            running.append((started, len(batch)))
+        if running:
+            take()
         return np.concatenate(embeddings)
+
+    def _place(self, rows: np.ndarray) -> Array:
+        """On the chips that share the weights, or on the first device."""
+        return jnp.asarray(rows) if self.mesh is None else shard_rows(rows, self.mesh)
+
+
+@functools.lru_cache
+def _digest(path: Path, size: int, time_changed: int) -> str:
+    """The hash of a file; computed once while its size and its time of change stay."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _batches(items: Iterable, size: int) -> Iterator[list]:

@@ -4,6 +4,7 @@ The host part gives uint8 pixels of the tower's size (a quarter of the bytes of 
 nothing to do for images that have that size already); the device part scales and normalises.
 """
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,22 @@ from jaxtyping import Array, Float, UInt8
 from PIL import Image
 
 from mixcon3d_jax.models.clip_config import ClipError, import_transformers, read_json
+
+
+def decode_image(encoded: bytes) -> UInt8[np.ndarray, "height width 3"]:
+    """The RGB pixels of an image file (PNG, JPEG, ...).
+
+    Raises:
+      ClipError: it is none, or damaged.
+    """
+    try:
+        with Image.open(io.BytesIO(encoded)) as image:
+            return np.asarray(image.convert("RGB"))
+    # Pillow raises all sorts of errors on damaged files.
+    except Exception as error:
+        raise ClipError(
+            f"an image of {len(encoded):,} bytes does not decode ({error}). Prepare the data again."
+        ) from error
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Weights of a CLIP, between Hugging Face's names and layouts and this package's."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.sharding import Mesh, NamedSharding, Sharding, SingleDeviceSharding
 from safetensors import SafetensorError, safe_open
 
 from mixcon3d_jax.models.clip import FLOAT32, Clip, ClipConfig, Numerics
 from mixcon3d_jax.models.clip_config import ClipError
+from mixcon3d_jax.sharding import CLIP_RULES, spec_of
 
 WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
@@ -51,6 +53,16 @@ class Tensor:
         if self.layout == "patch":
             return tensor.transpose(2, 3, 1, 0).reshape(-1, tensor.shape[0])
         return tensor
+
+    def their_block(self, block: tuple[slice, ...]) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+        """What to read of the checkpoint's tensor, and what to take of that once it is ours."""
+        every = slice(None)
+        if self.layout == "linear":
+            return block[::-1], (every, every)
+        if self.layout == "patch":
+            values, out = block
+            return (out, every, every, every), (values, every)
+        return block, (every,) * len(block)
 
     def to_theirs(self, parameter: np.ndarray, config: ClipConfig) -> np.ndarray:
         """The checkpoint's tensor, from the parameter."""
@@ -115,13 +127,19 @@ def flat_parameters(clip: Clip) -> dict[str, jax.Array]:
     return {".".join(map(str, path)): leaf[...] for path, leaf in leaves}
 
 
-def load_clip(folder: Path, config: ClipConfig, numerics: Numerics = FLOAT32) -> Clip:
-    """The towers with the weights of a Hugging Face folder, in float32.
+def load_clip(
+    folder: Path, config: ClipConfig, numerics: Numerics = FLOAT32, mesh: Mesh | None = None
+) -> Clip:
+    """The towers with the weights of a Hugging Face folder.
+
+    Each device's part of an array is read straight from the file, so that no host ever holds more
+    than the parts of its own devices.
 
     Args:
       folder: holds `model.safetensors`, or its shards with `model.safetensors.index.json`.
       config: sizes, from the folder's `config.json`.
-      numerics: dtype and precision of the computation.
+      numerics: dtypes and precision.
+      mesh: whose chips share the weights; default: the first device has them all.
 
     Raises:
       ClipError: a file or tensor is missing, damaged, of another shape, or unknown.
@@ -137,8 +155,10 @@ def load_clip(folder: Path, config: ClipConfig, numerics: Numerics = FLOAT32) ->
         for path, leaf in nnx.to_flat_state(state):
             tensor = table[".".join(map(str, path))]
             expected = tensor.their_shape(shapes[tensor.ours], config)
-            value = _read(folder, tensor, stored[tensor.theirs], expected)
-            flat.append((path, leaf.replace(jnp.asarray(value, jnp.float32))))
+            shape = shapes[tensor.ours]
+            read = _reader(folder, tensor, stored[tensor.theirs], expected, numerics.param_dtype)
+            place = _placement(tensor.ours, shape, mesh)
+            flat.append((path, leaf.replace(jax.make_array_from_callback(shape, place, read))))
     return nnx.merge(graph, nnx.from_flat_state(flat))
 
 
@@ -157,14 +177,42 @@ def _check_names(folder: Path, stored: set[str], known: set[str]) -> None:
         )
 
 
-def _read(folder: Path, tensor: Tensor, file, expected: tuple[int, ...]) -> np.ndarray:
-    shape = tuple(file.get_slice(tensor.theirs).get_shape())
+def abstract_clip(config: ClipConfig, numerics: Numerics, mesh: Mesh) -> Clip:
+    """Shapes, types and shardings of the towers that `load_clip` makes, without their weights."""
+    graph, state = nnx.split(
+        nnx.eval_shape(lambda: Clip(config, rngs=nnx.Rngs(0), numerics=numerics))
+    )
+    flat = []
+    for path, leaf in nnx.to_flat_state(state):
+        place = _placement(".".join(map(str, path)), leaf.shape, mesh)
+        shape = jax.ShapeDtypeStruct(leaf.shape, numerics.param_dtype, sharding=place)
+        flat.append((path, leaf.replace(shape)))
+    return nnx.merge(graph, nnx.from_flat_state(flat))
+
+
+def _placement(path: str, shape: tuple[int, ...], mesh: Mesh | None) -> Sharding:
+    if mesh is None:
+        return SingleDeviceSharding(jax.local_devices()[0])
+    return NamedSharding(mesh, spec_of(path.replace(".", "/"), shape, mesh, CLIP_RULES))
+
+
+def _reader(
+    folder: Path, tensor: Tensor, file, expected: tuple[int, ...], dtype: jnp.dtype
+) -> Callable[[tuple[slice, ...]], np.ndarray]:
+    """Reads a block of a parameter, given by slices of it, from an open safetensors file."""
+    stored = file.get_slice(tensor.theirs)
+    shape = tuple(stored.get_shape())
     if shape != expected:
         raise ClipError(
             f"{folder}: tensor '{tensor.theirs}' has shape {shape}, but config.json says "
             f"{expected}. Use the config.json that belongs to these weights."
         )
-    return tensor.to_ours(file.get_tensor(tensor.theirs))
+
+    def read(block: tuple[slice, ...]) -> np.ndarray:
+        inside, rest = tensor.their_block(block)
+        return np.ascontiguousarray(tensor.to_ours(stored[inside])[rest], dtype)
+
+    return read
 
 
 def _open_tensors(folder: Path, stack: ExitStack) -> dict[str, object]:

@@ -13,6 +13,7 @@ _GROUPS = (
     (r"state\.ema_params\b", "average"),
     (r"state\.opt_state\b", "moments"),
     (r"state\.(ema_)?stats\b", "statistics"),
+    (r"clip\b", "clip"),
     (r"batch\b", "batch"),
 )
 
@@ -26,6 +27,7 @@ class Memory:
       average: their moving average (EMA).
       moments: the optimiser's state.
       statistics: running means and variances, and their average.
+      clip: weights of the frozen CLIP, where it embeds in the step.
       batch: the step's rows.
       next_batch: of the step after, which is brought in while this one runs.
       other: arguments that are none of these, and results that take no argument's place.
@@ -37,6 +39,7 @@ class Memory:
     average: int = 0
     moments: int = 0
     statistics: int = 0
+    clip: int = 0
     batch: int = 0
     next_batch: int = 0
     other: int = 0

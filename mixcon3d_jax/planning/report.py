@@ -8,6 +8,7 @@ from mixcon3d_jax.planning.cost import Cost
 from mixcon3d_jax.planning.floor import Floor
 from mixcon3d_jax.planning.memory import Memory
 from mixcon3d_jax.planning.planner import Figures, Plan, describe
+from mixcon3d_jax.planning.targets import TargetsPlan, TowerFigures
 from mixcon3d_jax.planning.topology import Topology
 
 _MEMORY = {
@@ -15,6 +16,7 @@ _MEMORY = {
     "average": "their average (EMA)",
     "moments": "optimiser's moments",
     "statistics": "running statistics",
+    "clip": "weights of the frozen CLIP",
     "batch": "batch",
     "next_batch": "the next batch",
     "other": "other arguments, results, padding",
@@ -83,12 +85,51 @@ def to_json(plan: Plan, name: str) -> dict[str, Any]:
     }
 
 
+def targets_to_text(plan: TargetsPlan) -> str:
+    """The plan of embedding ahead as a page of text."""
+    topology = plan.topology
+    parts = [
+        f"{plan.clip} on {topology.name}: {topology.chips} chips of {topology.kind}, batches of "
+        f"{plan.batch:,}"
+    ]
+    for name, figures in plan.towers.items():
+        parts += [
+            f"The tower of {name}",
+            _memory(figures.memory, topology),
+            _work(figures.cost),
+            _messages(figures.cost),
+            _time(figures.floor),
+        ]
+    for name, figures in plan.towers.items():
+        most = plan.batch / figures.floor.seconds
+        verdict = "FITS" if figures.fits else "DOES NOT FIT"
+        parts.append(
+            f"{name}: {verdict}; at most {most:,.0f} a second, by the floor (not measured)"
+        )
+    return "\n\n".join(parts)
+
+
+def targets_to_json(plan: TargetsPlan) -> dict[str, Any]:
+    """The same as plain values: bytes, seconds, FLOPs; per chip, per batch."""
+    return {
+        "clip": plan.clip,
+        "topology": {"name": plan.topology.name, "chips": plan.topology.chips},
+        "batch": plan.batch,
+        "fits": all(figures.fits for figures in plan.towers.values()),
+        "towers": {name: _figures_json(figures) for name, figures in plan.towers.items()},
+        "measured": False,
+    }
+
+
 def _step_json(step: Figures) -> dict[str, Any]:
+    return {"options": dataclasses.asdict(step.options)} | _figures_json(step)
+
+
+def _figures_json(step: Figures | TowerFigures) -> dict[str, Any]:
     memory, cost, floor = (
         dataclasses.asdict(part) for part in (step.memory, step.cost, step.floor)
     )
     return {
-        "options": dataclasses.asdict(step.options),
         "fits": step.fits,
         "memory": memory | {"peak": step.memory.peak},
         "cost": cost | {"flops": step.cost.flops, "pass_flops": step.cost.pass_flops},

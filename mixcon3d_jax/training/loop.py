@@ -33,6 +33,7 @@ from mixcon3d_jax.training.preemption import PreemptedError, PreemptionWatch
 from mixcon3d_jax.training.run_data import RunData, open_run_data
 from mixcon3d_jax.training.state import TrainState, abstract_state, initial_state
 from mixcon3d_jax.training.step import Batch, Metrics, StepConfig, compile_train_step
+from mixcon3d_jax.training.targets import open_target_clip
 
 Evaluate = Callable[[TrainState, tuple[str, ...]], dict[str, float]]
 
@@ -59,7 +60,8 @@ def train(config: ConfigDict, workdir: AnyPath, mesh: Mesh, evaluate: Evaluate) 
     check_batch(config.optim.batch_size, mesh, "config.optim.batch_size")
     check_accumulation(config.optim.batch_size, config.optim.accum_steps, mesh)
     rows = local_rows(batch_sharding(mesh), config.optim.batch_size)
-    data = on_every_process(lambda: open_run_data(config, rows))
+    clip = on_every_process(lambda: open_target_clip(config, mesh))
+    data = on_every_process(lambda: open_run_data(config, rows, clip))
     steps = run_config.step_config(config, len(data.source))
     with (
         PreemptionWatch() as preemption,
@@ -91,8 +93,11 @@ def train(config: ConfigDict, workdir: AnyPath, mesh: Mesh, evaluate: Evaluate) 
                 log,
                 check_claim,
             )
-            step_fn = CompiledTogether(compile_train_step(steps, mesh, state))
-            state = run.to_the_end(state, step_fn, evaluate)
+            towers, frozen = (clip.towers, (clip.weights,)) if clip else (None, ())
+            step_fn = CompiledTogether(compile_train_step(steps, mesh, state, towers))
+            state = run.to_the_end(
+                state, lambda state, batch: step_fn(state, batch, *frozen), evaluate
+            )
     if jax.process_index() == 0:
         plot_curves(workdir)
     return state
@@ -170,7 +175,7 @@ class _Run:
     def _batches(self, start: int) -> Iterator[Batch]:
         return train_batches(
             self.data.source,
-            run_config.train_pipeline(self.config),
+            self.data.pipeline,
             self.config.optim.batch_size,
             batch_sharding(self.mesh),
             start,
@@ -190,6 +195,8 @@ class _Run:
             "color_rule": card.color_rule,
             "num_records": len(self.data.source),
         }
+        if "clip" in self.data.checksums:
+            meta["clip_fingerprint"] = self.data.checksums["clip"]
         return meta | ({"missing": list(self.missing)} if self.missing else {})
 
 

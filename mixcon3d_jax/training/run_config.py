@@ -30,14 +30,15 @@ class ConfigError(InputError):
 EVALUATION_MODES = ("point", "image", "image_multiview", "fused", "fused_multiview", "sum")
 
 # Keys that may differ when a run is continued: they change neither data nor weights.
-_FREE_KEYS = ("virtual_cpu_devices", "distributed.", "data.root", "data.stage_to",
-              "data.num_threads", "model.remat", "optim.negatives", "optim.logit_block", "mesh.",
-              "checkpoint.", "log.", "eval.")  # fmt: skip
+_FREE_KEYS = ("virtual_cpu_devices", "distributed.", "clip.path", "clip.images_at_once",
+              "data.root", "data.stage_to", "data.num_threads", "model.remat", "optim.negatives",
+              "optim.logit_block", "mesh.", "checkpoint.", "log.", "eval.")  # fmt: skip
 
 
 def check_values(config: ConfigDict) -> None:
     """Raises a `ConfigError` that names the first key whose value can't be used."""
     at_least = {
+        "clip.images_at_once": 1,
         "data.num_points": 1,
         "data.num_views": 1,
         "data.num_threads": 1,
@@ -67,6 +68,8 @@ def check_values(config: ConfigDict) -> None:
     _check_neighbors(config)
     _check_parts(config)
     _check_patterns(config)
+    _choice("targets", config.targets, ("shards", "towers"))
+    _choice("clip.dtype", config.clip.dtype, ("float32", "bfloat16"))
     _choice("optim.negatives", config.optim.negatives, get_args(losses.Negatives))
     _choice("log.wandb", config.log.wandb, ("disabled", "offline", "online"))
     _choice("eval.view_choice", config.eval.view_choice, ("random", "spread"))

@@ -12,11 +12,12 @@ from ml_collections import ConfigDict
 from mixcon3d_jax.buckets import is_remote
 from mixcon3d_jax.data.neighbors import NeighborGroups, neighbors_file, open_neighbors
 from mixcon3d_jax.data.order import EpochOrder, PartedOrder
-from mixcon3d_jax.data.pipeline import ShuffledTargets
+from mixcon3d_jax.data.pipeline import PipelineConfig, ShuffledTargets
 from mixcon3d_jax.data.schema import DatasetCard
 from mixcon3d_jax.data.splits import SplitIndex, index_file, locate_split, open_training_data
 from mixcon3d_jax.data.staging import stage_split
-from mixcon3d_jax.training.run_config import ConfigError, data_root
+from mixcon3d_jax.training.run_config import ConfigError, data_root, train_pipeline
+from mixcon3d_jax.training.targets import TargetClip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,12 +28,14 @@ class RunData:
       source: stored examples.
       order: row of the run -> position of its record in `source`.
       card: what their data sets agree on.
-      checksums: what tells them, and the order, from any others.
+      pipeline: how records become samples.
+      checksums: what tells all of that from any other.
     """
 
     source: Sequence[dict[str, Any]]
     order: EpochOrder | NeighborGroups | PartedOrder
     card: DatasetCard
+    pipeline: PipelineConfig
     checksums: Mapping[str, str]
 
     def ids(self, rows: Iterable[int]) -> list[str]:
@@ -40,13 +43,18 @@ class RunData:
         return [self.source[self.order[int(row)]]["id"].decode() for row in rows]
 
 
-def open_run_data(config: ConfigDict, rows: Int[np.ndarray, "rows"] | None = None) -> RunData:
+def open_run_data(
+    config: ConfigDict,
+    rows: Int[np.ndarray, "rows"] | None = None,
+    clip: TargetClip | None = None,
+) -> RunData:
     """Opens what `config.data` names, after staging it if it is in a bucket.
 
     Args:
       config: of the run.
       rows: of a batch that this process holds, so that it stages no more than their records;
         default all.
+      clip: that embeds in the step, if one does.
 
     Raises:
       InputError: if there is no such data, or it doesn't fit the run.
@@ -74,7 +82,11 @@ def open_run_data(config: ConfigDict, rows: Int[np.ndarray, "rows"] | None = Non
         checksums["neighbors"] = hashlib.sha256(content).hexdigest()
     if data.shuffle_targets:
         source = ShuffledTargets(source, config.seed)
-    return RunData(source, order, opened.card, checksums)
+    pipeline = train_pipeline(config)
+    if clip is not None:
+        pipeline = dataclasses.replace(pipeline, towers=clip.inputs)
+        checksums["clip"] = clip.fingerprint
+    return RunData(source, order, opened.card, pipeline, checksums)
 
 
 def _parted_order(config: ConfigDict, index: SplitIndex) -> PartedOrder:

@@ -17,6 +17,7 @@ from jaxtyping import Array, Float
 from mixcon3d_jax import losses
 from mixcon3d_jax.data.augment import AugmentConfig, apply_augmentation, draw_augmentation
 from mixcon3d_jax.data.clouds import unpack_clouds
+from mixcon3d_jax.models.clip import ClipConfig
 from mixcon3d_jax.models.mixcon3d import (
     MAX_LOGIT_SCALE,
     MixCon3D,
@@ -36,6 +37,7 @@ from mixcon3d_jax.training.optimizer import (
     trained_mask,
 )
 from mixcon3d_jax.training.state import TrainState
+from mixcon3d_jax.training.towers import Towers
 
 Batch = dict[str, Any]
 Metrics = dict[str, Float[Array, ""]]
@@ -185,7 +187,12 @@ def _kept(tree: Tree, mask: Tree) -> Tree:
 
 
 def abstract_batch(
-    batch_size: int, num_points: int, num_views: int, embedding_size: int, mesh: Mesh
+    batch_size: int,
+    num_points: int,
+    num_views: int,
+    embedding_size: int,
+    mesh: Mesh,
+    clip: ClipConfig | None = None,
 ) -> dict[str, jax.ShapeDtypeStruct]:
     """Shapes, types and shardings of a global batch as the pipeline makes it, without making one.
 
@@ -195,14 +202,20 @@ def abstract_batch(
       num_views: views a sample (M).
       embedding_size: D, that of the frozen CLIP.
       mesh: that the rows are split over.
+      clip: whose towers embed the batch in the step, if any do.
     """
     shapes = {
         "points": ((num_points, 3), jnp.uint16),
         "colors": ((num_points, 3), jnp.uint8),
-        "view_embeddings": ((num_views, embedding_size), jnp.float32),
-        "text_embedding": ((embedding_size,), jnp.float32),
         "has_text": ((), jnp.bool_),
     }
+    if clip is None:
+        shapes["view_embeddings"] = ((num_views, embedding_size), jnp.float32)
+        shapes["text_embedding"] = ((embedding_size,), jnp.float32)
+    else:
+        side, channels = clip.vision.image_size, clip.vision.channels
+        shapes["view_pixels"] = ((num_views, side, side, channels), jnp.uint8)
+        shapes["text_ids"] = ((clip.text.context_length,), jnp.int32)
     rows = batch_sharding(mesh)
     return {
         name: jax.ShapeDtypeStruct((batch_size, *shape), kind, sharding=rows)
@@ -211,13 +224,25 @@ def abstract_batch(
 
 
 def compile_train_step(
-    config: StepConfig, mesh: Mesh, state: TrainState
-) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
+    config: StepConfig, mesh: Mesh, state: TrainState, towers: Towers | None = None
+) -> Callable[..., tuple[TrainState, Metrics]]:
     """`train_step` under `jax.jit`; the old state's memory is reused for the new one.
 
-    `state` may be abstract; the new state keeps its shardings.
+    Args:
+      config: of the step.
+      mesh: that batches are split over.
+      state: may be abstract; the new state keeps its shardings.
+      towers: embed a batch of renders and texts first.
+
+    Returns:
+      A function of state and batch; with `towers` of state, batch and their weights.
     """
     structure, _, _ = model_structure(config.model)
-    step = functools.partial(train_step, structure=structure, config=config, mesh=mesh)
+    update = functools.partial(train_step, structure=structure, config=config, mesh=mesh)
+
+    def step_with_towers(state: TrainState, batch: Batch, clip: Tree):
+        return update(state, towers.embed(clip, batch, mesh))
+
+    step = update if towers is None else step_with_towers
     shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
     return jax.jit(step, donate_argnums=0, out_shardings=(shardings, None))

@@ -18,7 +18,8 @@ from data_prep.class_embedding_file import (
 )
 from data_prep.class_embeddings import LabelsError, main, read_labels, read_templates
 from data_prep.prompts import PROMPT_TEMPLATES
-from mixcon3d_jax.models.clip_folder import ClipFolder, small_clip_folder
+from mixcon3d_jax.models.clip_folder import ClipFolder
+from mixcon3d_jax.models.clip_hub import SMALL
 
 ROOT = Path(__file__).resolve().parents[2]
 LABELS = ["chair", "night_stand", "bow_(weapon)"]
@@ -52,7 +53,7 @@ def test_the_command_with_the_small_clip(tmp_path):
     assert "embedding prompts: 100%" in done.stderr
     assert sorted(path.name for path in output.parent.iterdir()) == ["names.npy", "names.npy.json"]
     rows = np.load(output)
-    clip = ClipFolder.load(small_clip_folder())
+    clip = ClipFolder.load(SMALL)
     mean = clip.embed_texts([t.format("toy car") for t in PROMPT_TEMPLATES]).mean(axis=0)
     np.testing.assert_allclose(rows[1], mean / np.linalg.norm(mean), atol=1e-5)
     info = json.loads((tmp_path / "new" / "names.npy.json").read_text())

@@ -8,12 +8,13 @@ from data_prep.small_clip_accuracy import HELD_OUT_FROM, class_embeddings, cosin
 from data_prep.small_clip_data import render_objects
 from data_prep.small_clip_folder import SMALL_CLIP_ID
 from data_prep.small_clip_texts import made_up_words
-from mixcon3d_jax.models.clip_folder import ClipFolder, small_clip_folder
+from mixcon3d_jax.models.clip_folder import ClipFolder
+from mixcon3d_jax.models.clip_hub import SMALL, small_clip_folder
 
 
 @pytest.fixture(scope="module")
 def clip():
-    return ClipFolder.load(small_clip_folder())
+    return ClipFolder.load(SMALL)
 
 
 def test_it_is_the_small_clip_and_under_4_megabytes(clip):

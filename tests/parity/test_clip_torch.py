@@ -5,12 +5,20 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from transformers import AutoTokenizer, CLIPImageProcessorPil, CLIPModel  # noqa: E402
+from transformers import (  # noqa: E402
+    AutoTokenizer,
+    CLIPConfig,
+    CLIPImageProcessorPil,
+    CLIPModel,
+)
 
 from mixcon3d_jax.models.clip_config import read_config  # noqa: E402
-from mixcon3d_jax.models.clip_folder import ClipFolder, small_clip_folder  # noqa: E402
+from mixcon3d_jax.models.clip_folder import ClipFolder  # noqa: E402
+from mixcon3d_jax.models.clip_hub import small_clip_folder  # noqa: E402
+from mixcon3d_jax.models.clip_variants import VARIANTS  # noqa: E402
 from mixcon3d_jax.models.clip_weights import load_clip  # noqa: E402
 from tests.parity.make_clip_reference import (  # noqa: E402
+    END,
     embeddings,
     random_inputs,
     random_model,
@@ -30,6 +38,53 @@ def test_towers_equal_pytorch(tmp_path, activation, eos_id, shards):
     text, image = embeddings(model, ids, pixels)
     model.save_pretrained(tmp_path, max_shard_size="10KB" if shards else "1GB")
 
+    clip = load_clip(tmp_path, read_config(tmp_path))
+    np.testing.assert_allclose(clip.text(ids), text, atol=TOLERANCE, rtol=0)
+    np.testing.assert_allclose(
+        clip.vision(pixels.transpose(0, 2, 3, 1)), image, atol=TOLERANCE, rtol=0
+    )
+
+
+def reduced_variant(name: str) -> CLIPConfig:
+    """A published CLIP with narrow heads, three layers, four by four patches and few words."""
+
+    def transformer(tower) -> dict:
+        width = 4 * tower.heads
+        return {
+            "hidden_size": width,
+            "num_hidden_layers": 3,
+            "num_attention_heads": tower.heads,
+            "intermediate_size": width * tower.mlp_width // tower.width,
+            "hidden_act": tower.activation,
+            "layer_norm_eps": tower.layer_norm_eps,
+        }
+
+    clip = VARIANTS[name]
+    return CLIPConfig(
+        projection_dim=clip.embedding_size // 64,
+        text_config={
+            **transformer(clip.text),
+            "vocab_size": END + 1,
+            "max_position_embeddings": 9,
+            "eos_token_id": clip.text.eos_id,
+            "bos_token_id": END - 1,
+            "pad_token_id": 1,
+        },
+        vision_config={
+            **transformer(clip.vision),
+            "image_size": 4 * clip.vision.patch_size,
+            "patch_size": clip.vision.patch_size,
+        },
+    )
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_published_variants_equal_pytorch(tmp_path, name):
+    config = reduced_variant(name)
+    model = random_model(config, seed=5)
+    ids, pixels = random_inputs(config, seed=6)
+    text, image = embeddings(model, ids, pixels)
+    model.save_pretrained(tmp_path)
     clip = load_clip(tmp_path, read_config(tmp_path))
     np.testing.assert_allclose(clip.text(ids), text, atol=TOLERANCE, rtol=0)
     np.testing.assert_allclose(

@@ -10,7 +10,9 @@ import pytest
 
 from configs import base
 from mixcon3d_jax.planning.compiler import topology_devices
-from mixcon3d_jax.planning.programs import compile_training_step
+from mixcon3d_jax.planning.programs import clip_sizes, compile_training_step
+from mixcon3d_jax.planning.report import targets_to_json, targets_to_text
+from mixcon3d_jax.planning.targets import plan_targets
 from mixcon3d_jax.planning.topology import parse_topology
 
 ROWS = 16  # a chip
@@ -143,3 +145,61 @@ def test_the_command_for_an_accelerator_type():
     assert plan["step"]["memory"]["peak"] == sum(
         size for name, size in plan["step"]["memory"].items() if name != "peak"
     )
+
+
+def small_clip_config():
+    return reduced_config(
+        **{
+            "clip.id": "mixcon3d-jax/small-clip",
+            "clip.path": "small",
+            "clip.embedding_size": 128,
+            "optim.batch_size": ROWS * 8,
+            "targets": "towers",
+        }
+    )
+
+
+def tower_flops(tower, tokens: int, embedding_size: int, patch_values: int = 0) -> int:
+    """Of one image or text: two for each multiply-add."""
+    block = tokens * (4 * tower.width**2 + 2 * tower.width * tower.mlp_width)
+    block += 2 * tokens**2 * tower.width
+    return 2 * (
+        tower.layers * block
+        + (tokens - 1) * patch_values * tower.width
+        + tower.width * embedding_size
+    )
+
+
+def test_a_step_with_towers_has_their_weights_and_work():
+    config, topology = small_clip_config(), parse_topology("v5e:2x4")
+    step = compile_training_step(config, topology_devices(topology))
+    sizes = clip_sizes(config)
+    size = sizes.vision.image_size
+    # Weights are bfloat16, an eighth of the large ones on each chip.
+    assert 0 < step.memory.clip < 2 * 1.4e6 / 2
+    assert step.memory.batch >= ROWS * 4 * size**2 * 3
+    vision = tower_flops(
+        sizes.vision, sizes.vision.patches + 1, 128, sizes.vision.patch_size**2 * 3
+    )
+    text = tower_flops(sizes.text, sizes.text.context_length, 128)
+    config.targets = "shards"
+    alone = compile_training_step(config, topology_devices(topology)).cost().flops
+    assert step.cost().flops - alone == pytest.approx(ROWS * (4 * vision + text), rel=0.05)
+
+
+def test_embedding_ahead():
+    topology = parse_topology("v5e:2x4")
+    plan = plan_targets(small_clip_config(), topology, 8 * 32, lambda line: None)
+    sizes = clip_sizes(small_clip_config())
+    vision = tower_flops(
+        sizes.vision, sizes.vision.patches + 1, 128, sizes.vision.patch_size**2 * 3
+    )
+    assert plan.towers["images"].cost.flops == pytest.approx(32 * vision, rel=0.05)
+    text = tower_flops(sizes.text, sizes.text.context_length, 128)
+    assert plan.towers["texts"].cost.flops == pytest.approx(32 * text, rel=0.05)
+    images, texts = (plan.towers[name].memory for name in ("images", "texts"))
+    assert images.clip == pytest.approx(texts.clip, rel=0.05)
+    assert targets_to_json(plan)["fits"]
+    told = targets_to_text(plan)
+    assert "small on v5e:2x4: 8 chips of v5e, batches of 256" in told
+    assert "images: FITS; at most" in told
