@@ -63,8 +63,9 @@ smoke: $(VENV)/.ready
 control: $(VENV)/.ready
 	@$(BIN)/python -m data_prep.smoke --output="$(MIXCON3D_SMOKE_DIR)" --control
 
+# Most of the time goes into compiling programs that run for a moment: LLVM optimises them less.
 test: $(VENV)/.ready
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder \
+	@XLA_FLAGS="$$XLA_FLAGS --xla_backend_optimization_level=1" $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder \
 	  --ignore=tests/parity --ignore=tests/tpu --ignore=tests/beam
 
 test-all: .venv-torch/.ready .venv-tpu/.ready .venv-beam/.ready

@@ -3,6 +3,7 @@
 import functools
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +21,14 @@ from mixcon3d_jax.training.preemption import PREEMPTED_STATUS
 from mixcon3d_jax.training.run_config import flat_config
 
 # Keys that may differ from host to host of a run.
-_OF_ONE_HOST = ("distributed.process_id", "data.num_threads", "data.root", "data.stage_to")
+_OF_ONE_HOST = (
+    "distributed.process_id",
+    "clip.path",
+    "data.num_threads",
+    "data.root",
+    "data.stage_to",
+)
+_COORDINATOR_STAYS_S = 3.0
 
 
 def run(
@@ -44,7 +52,11 @@ def run(
 
 
 def _leaves_at_once(main: Callable[[list[str]], Any]) -> Callable[[list[str]], Any]:
-    """A run's failing process ends without waiting for the others, which may wait for it."""
+    """A run's failing process ends without waiting for the others, which may wait for it.
+
+    Process 0 is the coordinator, with which JAX aborts all others: it stays until they have said
+    why they leave, where they have found that out together.
+    """
 
     @functools.wraps(main)
     def wrapped(argv: list[str]) -> Any:
@@ -58,6 +70,8 @@ def _leaves_at_once(main: Callable[[list[str]], Any]) -> Callable[[list[str]], A
                 traceback.print_exc()
             sys.stdout.flush()
             sys.stderr.flush()
+            if jax.process_index() == 0:
+                time.sleep(_COORDINATOR_STAYS_S)
             os._exit(status if isinstance(status, int) else 1)
 
     return wrapped
