@@ -23,13 +23,13 @@ from mixcon3d_jax.models.clip_folder import ClipFolder
 from mixcon3d_jax.progress import progress
 from mixcon3d_jax.sharding import make_mesh
 
+TEXT_BATCH = 256
 _ASSETS_PER_BLOCK = 8
 _TEXTS_PER_BLOCK = 64
-_TEXT_BATCH = 256
 
 
 def open_clip(name: str, clip_id: str | None = None, dtype: str = "float32") -> ClipFolder:
-    """The CLIP that all devices of this machine embed with together.
+    """The CLIP that all devices, of this machine or of the run, embed with together.
 
     Args:
       name: see `find_clip`.
@@ -94,19 +94,25 @@ def embed_prompts(
     texts: Iterable[str],
     templates: Sequence[str] = PROMPT_TEMPLATES,
 ) -> dict[str, np.ndarray]:
-    """Embeds each distinct text in all prompt templates; {text: (D,)}.
-
-    An embedding is the mean of the prompts' unit-length embeddings, brought to length 1.
-    """
-
-    def embed(block: Sequence[str]) -> np.ndarray:
-        filled = [prompt for text in block for prompt in prompts(text, templates)]
-        rows = clip.embed_texts(filled, batch_size=_TEXT_BATCH)
-        mean = rows.reshape(len(block), len(templates), -1).mean(axis=1)
-        return mean / np.linalg.norm(mean, axis=1, keepdims=True)
-
+    """Embeds each distinct text in all prompt templates; {text: (D,)}.  See `embed_in_prompts`."""
     key = hashlib.sha256(json.dumps([clip.fingerprint(), list(templates)]).encode())
-    return _embed_distinct(work / "prompts", key.hexdigest(), texts, embed, "embedding prompts")
+    return _embed_distinct(
+        work / "prompts",
+        key.hexdigest(),
+        texts,
+        lambda block: embed_in_prompts(clip, block, templates),
+        "embedding prompts",
+    )
+
+
+def embed_in_prompts(
+    clip: ClipFolder, texts: Sequence[str], templates: Sequence[str] = PROMPT_TEMPLATES
+) -> Float32[np.ndarray, "texts D"]:
+    """The mean of the unit-length embeddings of a text in all templates, brought to length 1."""
+    filled = [prompt for text in texts for prompt in prompts(text, templates)]
+    rows = clip.embed_texts(filled, batch_size=TEXT_BATCH)
+    mean = rows.reshape(len(texts), len(templates), clip.embedding_size).mean(axis=1)
+    return mean / np.linalg.norm(mean, axis=1, keepdims=True)
 
 
 def _embed_distinct(

@@ -48,10 +48,10 @@ def run(
     def parse(argv: list[str]) -> list[str]:
         return _parse_flags(argv, before_parsing)
 
-    app.run(_leaves_at_once(exit_on_input_error(main)), flags_parser=exit_on_input_error(parse))
+    app.run(leaves_at_once(exit_on_input_error(main)), flags_parser=exit_on_input_error(parse))
 
 
-def _leaves_at_once(main: Callable[[list[str]], Any]) -> Callable[[list[str]], Any]:
+def leaves_at_once(main: Callable[..., Any]) -> Callable[..., Any]:
     """A run's failing process ends without waiting for the others, which may wait for it.
 
     Process 0 is the coordinator, with which JAX aborts all others: it stays until they have said
@@ -59,9 +59,9 @@ def _leaves_at_once(main: Callable[[list[str]], Any]) -> Callable[[list[str]], A
     """
 
     @functools.wraps(main)
-    def wrapped(argv: list[str]) -> Any:
+    def wrapped(*args, **kwargs) -> Any:
         try:
-            return main(argv)
+            return main(*args, **kwargs)
         except BaseException as error:
             status = error.code if isinstance(error, SystemExit) else 1
             if not jax.distributed.is_initialized() or status in (None, 0, PREEMPTED_STATUS):

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 from jax.experimental import mesh_utils
-from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import AxisType, Mesh, NamedSharding, Sharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Int, Shaped
 
@@ -117,7 +117,7 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, P(MESH_AXES))
 
 
-def local_rows(sharding: NamedSharding, global_batch: int) -> Int[np.ndarray, "rows"]:
+def local_rows(sharding: Sharding, global_batch: int) -> Int[np.ndarray, "rows"]:
     """Which rows of a global batch this process' devices hold, in rising order.
 
     A contiguous block where the mesh has a process' devices side by side, as it has by default on
@@ -130,7 +130,7 @@ def local_rows(sharding: NamedSharding, global_batch: int) -> Int[np.ndarray, "r
 def global_array(
     local: Shaped[np.ndarray, "rows *shape"],
     rows: Int[np.ndarray, "rows"],
-    sharding: NamedSharding,
+    sharding: Sharding,
     global_batch: int,
 ) -> Shaped[Array, "batch *shape"]:
     """The array of a global batch, of which each process hands over its own rows.
@@ -148,14 +148,6 @@ def global_array(
         return local[first : first + stop - start]
 
     return jax.make_array_from_callback((global_batch, *local.shape[1:]), sharding, block)
-
-
-def shard_rows(rows: Shaped[np.ndarray, "rows *shape"], mesh: Mesh) -> Shaped[Array, "..."]:
-    """Rows of one process on its mesh, split as a batch is; filled up to a multiple of the mesh."""
-    missing = -len(rows) % mesh.size
-    if missing:
-        rows = np.concatenate([rows, np.zeros((missing, *rows.shape[1:]), rows.dtype)])
-    return jax.device_put(rows, batch_sharding(mesh))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

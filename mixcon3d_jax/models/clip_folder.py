@@ -12,9 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.sharding import Mesh
-from jaxtyping import Array, Float, Int, UInt8
-from PIL import Image
+from jax.sharding import Mesh, Sharding, SingleDeviceSharding
+from jaxtyping import Array, Bool, Float, Int
 
 from mixcon3d_jax.models.clip import (
     FLOAT32,
@@ -27,11 +26,11 @@ from mixcon3d_jax.models.clip import (
 )
 from mixcon3d_jax.models.clip_config import ClipError, import_transformers, read_config, read_json
 from mixcon3d_jax.models.clip_hub import find_clip
-from mixcon3d_jax.models.clip_images import ImagePreparation
+from mixcon3d_jax.models.clip_images import ImagePreparation, RgbImage
 from mixcon3d_jax.models.clip_weights import load_clip
 from mixcon3d_jax.models.layers import normalize
 from mixcon3d_jax.models.variables import Tree
-from mixcon3d_jax.sharding import shard_rows
+from mixcon3d_jax.sharding import batch_sharding, global_array, local_rows, replicated
 
 # A tokenizer keeps how it cuts, so only one thread may ask it at a time.
 _TOKENIZING = threading.Lock()
@@ -46,14 +45,17 @@ def clip_id(folder: Path) -> str:
     return read_json(folder / "config.json").get("_name_or_path") or folder.resolve().name
 
 
-def text_program(tower: TextTower) -> tuple[Callable[[Tree, Array], Array], Tree]:
+def text_program(
+    tower: TextTower, everywhere: Sharding | None = None
+) -> tuple[Callable[[Tree, Array], Array], Tree]:
     """Token ids to embeddings of length 1, under `jax.jit`, and the weights that it takes first.
 
     Weights are an argument, so that XLA does not fold them into the program as constants.
+    `everywhere` is where the embeddings are wanted: by each chip of a mesh, or as XLA likes.
     """
     structure, weights = nnx.split(tower)
 
-    @jax.jit
+    @functools.partial(jax.jit, out_shardings=everywhere)
     def embed_ids(clip, batch):
         return normalize(nnx.merge(structure, clip)(batch).astype(jnp.float32))
 
@@ -61,12 +63,12 @@ def text_program(tower: TextTower) -> tuple[Callable[[Tree, Array], Array], Tree
 
 
 def image_program(
-    tower: VisionTower, to_tower: Callable[[Array], Array]
+    tower: VisionTower, to_tower: Callable[[Array], Array], everywhere: Sharding | None = None
 ) -> tuple[Callable[[Tree, Array], Array], Tree]:
     """Pixels (see `ImagePreparation`) to embeddings of length 1, and the weights as above."""
     structure, weights = nnx.split(tower)
 
-    @jax.jit
+    @functools.partial(jax.jit, out_shardings=everywhere)
     def embed_pixels(clip, batch):
         return normalize(nnx.merge(structure, clip)(to_tower(batch)).astype(jnp.float32))
 
@@ -119,8 +121,9 @@ class ClipFolder:
         images = ImagePreparation.read(folder, config.vision.image_size)
         clip = load_clip(folder, config, numerics, mesh)
 
-        embed_ids, text_weights = text_program(clip.text)
-        embed_pixels, image_weights = image_program(clip.vision, images.to_tower)
+        everywhere = mesh and replicated(mesh)
+        embed_ids, text_weights = text_program(clip.text, everywhere)
+        embed_pixels, image_weights = image_program(clip.vision, images.to_tower, everywhere)
 
         return cls(
             folder=folder,
@@ -157,6 +160,8 @@ class ClipFolder:
     def token_ids(self, texts: list[str]) -> Int[np.ndarray, "texts context"]:
         """Ids of each text, cut to the context with its end kept, filled up with its end."""
         context = self.config.text.context_length
+        if not texts:
+            return np.empty((0, context), np.int32)
         with _TOKENIZING:
             rows = self.tokenizer(texts, truncation=True, max_length=context)["input_ids"]
         ids = np.empty((len(texts), context), np.int32)
@@ -165,37 +170,37 @@ class ClipFolder:
             filled[len(row) :] = row[-1]
         return ids
 
-    def count_cut(self, texts: list[str]) -> int:
-        """How many texts are longer than the context."""
+    def are_cut(self, texts: list[str]) -> Bool[np.ndarray, "texts"]:
+        """Which texts are longer than the context."""
+        if not texts:
+            return np.zeros(0, bool)
         with _TOKENIZING:
             rows = self.tokenizer(texts, truncation=False, verbose=False)["input_ids"]
-        return sum(len(row) > self.config.text.context_length for row in rows)
+        return np.array([len(row) > self.config.text.context_length for row in rows])
 
     def embed_texts(
         self, texts: list[str], batch_size: int = 128
     ) -> Float[np.ndarray, "texts embedding"]:
         """Projected embeddings of length 1; a text longer than the context is cut."""
-        batches = (self.token_ids(batch) for batch in _batches(texts, batch_size))
-        return self._embed(batches, self._text_step, batch_size)
+        return self._embed(texts, self.token_ids, self._text_step, batch_size)
 
     def embed_images(
-        self,
-        images: Iterable[UInt8[np.ndarray, "height width 3"] | Image.Image],
-        batch_size: int = 128,
+        self, images: Iterable[RgbImage], batch_size: int = 128
     ) -> Float[np.ndarray, "images embedding"]:
         """Projected embeddings of length 1, of RGB images of any size."""
-        batches = (self.images.pixels(batch) for batch in _batches(images, batch_size))
-        return self._embed(batches, self._image_step, batch_size)
+        return self._embed(images, self.images.pixels, self._image_step, batch_size)
 
     def _embed(
         self,
-        batches: Iterable[np.ndarray],
+        items: Iterable,
+        prepare: Callable[[list], np.ndarray],
         step: Callable[[Array], Array],
         batch_size: int,
     ) -> Float[np.ndarray, "rows embedding"]:
         """Runs `step` on batches filled up to `batch_size`, so that it is compiled once.
 
-        While the device computes one batch, the host prepares the next.
+        While the device computes one batch, the host prepares the next.  The processes of a run
+        call this with the same items together; each prepares those of its own devices.
         """
         embeddings = [np.zeros((0, self.embedding_size), np.float32)]
         running: list[tuple[Array, int]] = []
@@ -204,20 +209,23 @@ class ClipFolder:
             rows, count = running.pop()
             embeddings.append(np.asarray(rows)[:count])
 
-        for batch in batches:
-            filled = np.zeros((batch_size, *batch.shape[1:]), batch.dtype)
-            filled[: len(batch)] = batch
-            started = step(self._place(filled))
+        if self.mesh is None:
+            sharding, filled_size = SingleDeviceSharding(jax.local_devices()[0]), batch_size
+        else:
+            sharding = batch_sharding(self.mesh)
+            filled_size = batch_size + -batch_size % self.mesh.size
+        own = local_rows(sharding, filled_size)
+        for batch in _batches(items, batch_size):
+            prepared = prepare([batch[row] for row in own if row < len(batch)])
+            filled = np.zeros((len(own), *prepared.shape[1:]), prepared.dtype)
+            filled[: len(prepared)] = prepared
+            started = step(global_array(filled, own, sharding, filled_size))
             if running:
                 take()
             running.append((started, len(batch)))
         if running:
             take()
         return np.concatenate(embeddings)
-
-    def _place(self, rows: np.ndarray) -> Array:
-        """On the chips that share the weights, or on the first device."""
-        return jnp.asarray(rows) if self.mesh is None else shard_rows(rows, self.mesh)
 
 
 @functools.lru_cache

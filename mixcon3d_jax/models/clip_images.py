@@ -5,6 +5,7 @@ nothing to do for images that have that size already); the device part scales an
 """
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,10 @@ def decode_image(encoded: bytes) -> UInt8[np.ndarray, "height width 3"]:
         raise ClipError(
             f"an image of {len(encoded):,} bytes does not decode ({error}). Prepare the data again."
         ) from error
+
+
+# An image file (PNG, JPEG, ...), its pixels, or Pillow's image of it.
+RgbImage = bytes | UInt8[np.ndarray, "height width 3"] | Image.Image
 
 
 @dataclass(frozen=True)
@@ -69,22 +74,20 @@ class ImagePreparation:
             )
         return preparation
 
-    def pixels(
-        self, images: list[UInt8[np.ndarray, "height width 3"] | Image.Image]
-    ) -> UInt8[np.ndarray, "images size size 3"]:
+    def pixels(self, images: Sequence[RgbImage]) -> UInt8[np.ndarray, "images size size 3"]:
         """Host part: RGB, resized and cropped by the processor where the size differs.
 
         Raises:
-          ClipError: an array is not (height, width, 3) of uint8.
+          ClipError: a file is no image, or an array is not (height, width, 3) of uint8.
         """
         pixels = np.empty((len(images), self.size, self.size, 3), np.uint8)
         for filled, image in zip(pixels, images, strict=True):
             filled[...] = self._pixels(image)
         return pixels
 
-    def _pixels(
-        self, image: UInt8[np.ndarray, "height width 3"] | Image.Image
-    ) -> UInt8[np.ndarray, "size size 3"]:
+    def _pixels(self, image: RgbImage) -> UInt8[np.ndarray, "size size 3"]:
+        if isinstance(image, bytes):
+            image = decode_image(image)
         if isinstance(image, Image.Image):
             image = np.asarray(image.convert("RGB"))
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:

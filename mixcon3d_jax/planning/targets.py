@@ -20,7 +20,7 @@ from mixcon3d_jax.planning.hlo import parse_program
 from mixcon3d_jax.planning.memory import Memory, step_memory
 from mixcon3d_jax.planning.programs import clip_sizes, to_tower
 from mixcon3d_jax.planning.topology import Topology
-from mixcon3d_jax.sharding import batch_sharding, check_batch, make_mesh
+from mixcon3d_jax.sharding import batch_sharding, check_batch, make_mesh, replicated
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,8 +77,16 @@ def plan_targets(
     clip = abstract_clip(sizes, NUMERICS[config.clip.dtype], mesh)
     side, channels = sizes.vision.image_size, sizes.vision.channels
     programs = {
-        "images": (*image_program(clip.vision, to_tower), (side, side, channels), jnp.uint8),
-        "texts": (*text_program(clip.text), (sizes.text.context_length,), jnp.int32),
+        "images": (
+            *image_program(clip.vision, to_tower, replicated(mesh)),
+            (side, side, channels),
+            jnp.uint8,
+        ),
+        "texts": (
+            *text_program(clip.text, replicated(mesh)),
+            (sizes.text.context_length,),
+            jnp.int32,
+        ),
     }
     weights = sum(
         _chip_bytes(leaf) for _, tree, _, _ in programs.values() for leaf in jax.tree.leaves(tree)

@@ -2,17 +2,15 @@
 
 import dataclasses
 import functools
-from collections.abc import Sequence
 
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Int, UInt8
+from jaxtyping import Int
 from ml_collections import ConfigDict
 
 from mixcon3d_jax.data.sampling import TowerInputs
 from mixcon3d_jax.models.clip import NUMERICS
 from mixcon3d_jax.models.clip_folder import ClipFolder
-from mixcon3d_jax.models.clip_images import decode_image
 from mixcon3d_jax.models.variables import Tree
 from mixcon3d_jax.training.run_config import ConfigError
 from mixcon3d_jax.training.towers import Towers
@@ -53,12 +51,9 @@ def open_target_clip(config: ConfigDict, mesh: Mesh) -> TargetClip | None:
             "prepared with (config.clip.path)"
         )
 
-    def pixels(renders: Sequence[bytes]) -> UInt8[np.ndarray, "images size size 3"]:
-        return folder.images.pixels([decode_image(render) for render in renders])
-
     @functools.lru_cache(maxsize=1 << 16)
     def ids(text: str) -> Int[np.ndarray, "context"]:
         return folder.token_ids([text])[0]
 
     towers, weights = Towers.of(folder.clip, folder.images.to_tower, config.clip.images_at_once)
-    return TargetClip(towers, weights, TowerInputs(pixels, ids), folder.fingerprint())
+    return TargetClip(towers, weights, TowerInputs(folder.images.pixels, ids), folder.fingerprint())

@@ -1,6 +1,12 @@
 """Embedding a data set anew: the same records, another CLIP's embeddings."""
 
+import contextlib
 import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -14,6 +20,7 @@ from mixcon3d_jax.models.clip_folder import ClipFolder
 from mixcon3d_jax.models.clip_images import decode_image
 from tests.generated import CLIP_ID, EMBEDDING_SIZE, class_embeddings, make_record
 from tests.pictures import encode
+from tests.processes import ROOT, free_port
 
 COUNTS = {"train": 7, "test": 3}
 LONG = "something round and red " * 20
@@ -133,3 +140,67 @@ def test_a_data_set_is_not_embedded_onto_itself(dataset, tiny_clip, capsys):
         main(arguments(dataset, tiny_clip, dataset))
     assert "is the data set itself" in capsys.readouterr().err
     assert read_card(dataset).clip_id == CLIP_ID
+
+
+def together(dataset, outputs, clips) -> list[subprocess.CompletedProcess]:
+    """What each process says that embeds a data set with the others, two devices each."""
+    port = free_port()
+    started = []
+    for index, (output, clip) in enumerate(zip(outputs, clips, strict=True)):
+        environment = {
+            "JAX_PLATFORMS": "cpu",
+            "JAX_NUM_CPU_DEVICES": "2",
+            "JAX_COORDINATOR_ADDRESS": f"localhost:{port}",
+            "JAX_NUM_PROCESSES": str(len(outputs)),
+            "JAX_PROCESS_ID": str(index),
+        }
+        command = [sys.executable, "-m", "data_prep.precompute_targets"]
+        started.append(
+            subprocess.Popen(
+                [*command, *arguments(dataset, clip, output)],
+                cwd=ROOT,
+                env=os.environ | environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+    with contextlib.ExitStack() as stack:
+        for process in started:
+            stack.callback(process.kill)
+        said = [process.communicate(timeout=240) for process in started]
+    return [
+        subprocess.CompletedProcess(process.args, process.returncode, *streams)
+        for process, streams in zip(started, said, strict=True)
+    ]
+
+
+def test_hosts_embed_together_and_the_first_writes(dataset, tiny_clip, tmp_path):
+    assert main(arguments(dataset, tiny_clip, tmp_path / "alone")) == 0
+    outputs = [tmp_path / "first", tmp_path / "second"]
+    first, second = together(dataset, outputs, [tiny_clip, tiny_clip])
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+    assert "train: 7, test: 3), embedded with 'tiny-clip'" in first.stdout
+    assert "data set" not in second.stdout
+    assert not outputs[1].exists()
+    for split in COUNTS:
+        alone, together_ = (records_of(tmp_path / name, split) for name in ("alone", "first"))
+        assert together_[0] == alone[0]
+        for ours, expected in zip(together_[1], alone[1], strict=True):
+            assert (ours.id, ours.renders) == (expected.id, expected.renders)
+            np.testing.assert_allclose(ours.view_embeddings, expected.view_embeddings, atol=1e-3)
+            for text, other in zip(ours.texts, expected.texts, strict=True):
+                np.testing.assert_allclose(text.original, other.original, atol=1e-3)
+    classes = [np.load(tmp_path / name / CLASS_EMBEDDINGS_FILE) for name in ("alone", "first")]
+    np.testing.assert_allclose(*classes, atol=1e-5)
+
+
+def test_hosts_with_different_clips_are_refused(dataset, tiny_clip, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(tiny_clip, other)
+    config = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps(config | {"remark": "another file"}))
+    outputs = [tmp_path / "first", tmp_path / "second"]
+    for process in together(dataset, outputs, [tiny_clip, other]):
+        assert process.returncode == 2, process.stderr
+        assert "is not the same CLIP on all hosts" in process.stderr
