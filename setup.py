@@ -52,6 +52,7 @@ setup(
         "beam": ["apache-beam>=2.77"],
         "gcs": GCS,
         "torch": ["torch>=2.13"],
+        "benchmark": ["torch>=2.13", "fpsample>=1.0"],
         "tpu": ["jax[tpu]>=0.10.2"],
         "dev": [
             *PREP,

@@ -1,5 +1,7 @@
 """Layers with PyTorch's initialisation, statistics and floors: the reference numbers need them."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -58,6 +60,42 @@ def layer_norm(features: int, *, dtype: jnp.dtype = jnp.float32, rngs: nnx.Rngs)
     )
 
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _product(
+    x: Float[Array, "rows in"], kernel: Float[Array, "in out"], dtype: jnp.dtype
+) -> Float[Array, "rows out"]:
+    """The product in `dtype`.
+
+    Differentiated by JAX, it would transpose the gradient of all rows in memory, which on a CPU
+    takes longer than the product.
+    """
+    precision = matmul_precision(dtype)
+    return jnp.matmul(x.astype(dtype), kernel.astype(dtype), precision=precision)
+
+
+def _product_forward(x, kernel, dtype):
+    return _product(x, kernel, dtype), (x, kernel)
+
+
+def _product_backward(dtype, residuals, slope):
+    x, kernel = residuals
+    precision = matmul_precision(dtype)
+    back = jax.lax.dot_general(
+        slope, kernel.astype(dtype), (((1,), (1,)), ((), ())), precision=precision
+    )
+    kernel_slope = jax.lax.dot_general(
+        x.astype(dtype),
+        slope,
+        (((0,), (0,)), ((), ())),
+        precision=precision,
+        preferred_element_type=jnp.float32,
+    )
+    return back.astype(x.dtype), kernel_slope
+
+
+_product.defvjp(_product_forward, _product_backward)
+
+
 class PointConv(nnx.Module):
     """A 1x1 convolution that stands in front of a `BatchNorm`."""
 
@@ -66,50 +104,11 @@ class PointConv(nnx.Module):
         self.dtype = dtype
         self.kernel, self.bias = layer.kernel, layer.bias
 
-    def __call__(self, x: Float[Array, "*batch in"], *, train: bool) -> Float[Array, "*batch out"]:
+    def __call__(self, x: Float[Array, "rows in"], *, train: bool) -> Float[Array, "rows out"]:
         """The product with the kernel, and the bias."""
         bias = self.bias[...]
         if train:
             # The normalisation cancels the bias, so its true gradient is zero; computed, it is
             # rounding noise, which Adam would blow up to steps of full size.
             bias = jax.lax.stop_gradient(bias)
-        kernel = self.kernel[...].astype(self.dtype)
-        precision = matmul_precision(self.dtype)
-        return jnp.matmul(x.astype(self.dtype), kernel, precision=precision) + bias.astype(
-            self.dtype
-        )
-
-
-class BatchNorm(nnx.Module):
-    """Batch normalisation over all axes but the last, with PyTorch's running statistics.
-
-    The running variance is the unbiased one and new statistics weigh `momentum` (PyTorch's sense).
-    Under `jax.jit` with a sharded batch the mean is over the global batch.
-    """
-
-    def __init__(self, features: int, *, momentum: float = 0.1, epsilon: float = 1e-5):
-        self.momentum = momentum
-        self.epsilon = epsilon
-        self.scale = nnx.Param(jnp.ones(features))
-        self.bias = nnx.Param(jnp.zeros(features))
-        self.mean = nnx.BatchStat(jnp.zeros(features))
-        self.var = nnx.BatchStat(jnp.ones(features))
-
-    def __call__(
-        self, x: Float[Array, "*batch features"], *, train: bool
-    ) -> Float[Array, "*batch features"]:
-        """Normalises with the batch's statistics when training, else with the running ones."""
-        mean, var = self.mean[...], self.var[...]
-        if train:
-            axes = tuple(range(x.ndim - 1))
-            count = x.size // x.shape[-1]
-            values = x.astype(jnp.float32)
-            mean = values.mean(axes)
-            var = jnp.square(values - mean).mean(axes)
-            keep = 1.0 - self.momentum
-            unbiased = var * (count / max(count - 1, 1))
-            self.mean[...] = keep * self.mean[...] + self.momentum * mean
-            self.var[...] = keep * self.var[...] + self.momentum * unbiased
-        gain = self.scale[...] * jax.lax.rsqrt(var + self.epsilon)
-        # Two float32 vectors of `features` entries, then one multiply and add in x's own type.
-        return x * gain.astype(x.dtype) + (self.bias[...] - mean * gain).astype(x.dtype)
+        return _product(x, self.kernel[...], self.dtype) + bias.astype(self.dtype)

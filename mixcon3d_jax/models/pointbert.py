@@ -7,8 +7,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from mixcon3d_jax.models.batch_norm import BatchNorm
 from mixcon3d_jax.models.grouping import ball_query, farthest_point_sample, gather_points
-from mixcon3d_jax.models.layers import BatchNorm, PointConv, layer_norm, linear
+from mixcon3d_jax.models.layers import PointConv, layer_norm, linear
 from mixcon3d_jax.models.transformer import Block
 
 _POINT_CHANNELS = 9  # offset from the center, coordinates, colour
@@ -90,10 +91,12 @@ class SetAbstraction(nnx.Module):
         self, groups: Float[Array, "batch patches neighbors channels"], train: bool
     ) -> Float[Array, "batch patches sa_dim"]:
         """One vector for each group, whatever the order of its points."""
-        x = groups
-        for conv, norm in zip(self.convs, self.norms, strict=True):
+        batch, patches, neighbors, channels = groups.shape
+        x = groups.reshape(-1, channels)
+        for conv, norm in zip(self.convs[:-1], self.norms[:-1], strict=True):
             x = jax.nn.relu(norm(conv(x, train=train), train=train))
-        return x.max(axis=2)
+        x = self.convs[-1](x, train=train).reshape(batch * patches, neighbors, -1)
+        return jax.nn.relu(self.norms[-1].largest(x, train=train)).reshape(batch, patches, -1)
 
 
 class PointBERT(nnx.Module):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from mixcon3d_jax.models.layers import BatchNorm
+from mixcon3d_jax.models.batch_norm import BatchNorm
 from mixcon3d_jax.models.pointbert import SCALINGS, PointBERT, PointBERTConfig
 from mixcon3d_jax.models.variables import parameter_count, split_module
 
@@ -80,6 +80,45 @@ def test_batch_norm_keeps_pytorchs_running_statistics():
     np.testing.assert_allclose(out[:, 0], (x[:, 0] - 3) / np.sqrt(8 / 3 + 1e-5), rtol=1e-5)
     out = norm(x, train=False)
     np.testing.assert_allclose(out[:, 0], (x[:, 0] - 0.3) / np.sqrt(1.3 + 1e-5), rtol=1e-5)
+
+
+@pytest.mark.parametrize("largest", [False, True])
+def test_gradients_of_a_batch_norm_are_those_that_jax_finds(largest):
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(2.0, 3.0, (6, 5, 4)), jnp.float32)
+    x = x.at[:, 1].set(x[:, 0])  # equal members share the gradient of a maximum
+    weights = jnp.asarray(rng.normal(size=(6, 4) if largest else (30, 4)), jnp.float32)
+    affine = jnp.asarray([[1.5, -0.5, 2.0, 0.3], [0.1, -0.2, 0.3, 0.0]])
+
+    def ours(x, affine):
+        norm = BatchNorm(4)
+        norm.scale[...], norm.bias[...] = affine
+        if largest:
+            return (weights * norm.largest(x, train=True)).sum()
+        return (weights * norm(x.reshape(30, 4), train=True)).sum()
+
+    def plain(x, affine):
+        mean, var = x.mean((0, 1)), x.var((0, 1))
+        normalized = affine[0] * (x - mean) / jnp.sqrt(var + 1e-5) + affine[1]
+        return (weights * (normalized.max(1) if largest else normalized.reshape(30, 4))).sum()
+
+    np.testing.assert_allclose(ours(x, affine), plain(x, affine), rtol=1e-5)
+    for found, expected in zip(
+        jax.grad(ours, (0, 1))(x, affine), jax.grad(plain, (0, 1))(x, affine), strict=True
+    ):
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [2.0, -2.0])
+def test_the_largest_of_a_group_is_that_of_its_normalised_members(scale):
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(3, 5, 2)), jnp.float32)
+    norm = BatchNorm(2)
+    norm.scale[...] = jnp.asarray([1.0, scale])
+    for train in (True, False):
+        expected = norm(x.reshape(15, 2), train=train).reshape(3, 5, 2).max(axis=1)
+        norm.mean[...], norm.var[...] = jnp.zeros(2), jnp.ones(2)
+        np.testing.assert_array_equal(norm.largest(x, train=train), expected)
+        norm.mean[...], norm.var[...] = jnp.zeros(2), jnp.ones(2)
 
 
 def test_biases_before_a_batch_norm_have_a_gradient_of_exactly_zero():

@@ -52,11 +52,12 @@ class SetAbstraction(nn.Module):
         widths = [9, 64, 64, config.sa_dim]
         self.mlp_convs = nn.ModuleList(nn.Conv2d(widths[i], widths[i + 1], 1) for i in range(3))
         self.mlp_bns = nn.ModuleList(nn.BatchNorm2d(width) for width in widths[1:])
+        self.sample, self.group = farthest_points, ball
 
     def forward(self, xyz: Tensor, rgb: Tensor) -> tuple[Tensor, Tensor]:
         config = self.config
-        centers = select(xyz, farthest_points(xyz, config.patches))
-        index = ball(xyz, centers, config.radius, config.neighbors)
+        centers = select(xyz, self.sample(xyz, config.patches))
+        index = self.group(xyz, centers, config.radius, config.neighbors)
         near = select(xyz, index)
         x = torch.cat([near - centers[:, :, None], near, select(rgb, index)], -1)
         x = x.permute(0, 3, 2, 1)  # channels, neighbours, groups
