@@ -1,13 +1,17 @@
 """What the benchmarks share: sides that take turns, the machine's name, tables and JSON."""
 
+import contextlib
 import dataclasses
+import importlib.metadata
 import json
+import multiprocessing
 import os
 import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import jax
@@ -51,6 +55,37 @@ def take_turns(sides: Mapping[str, Callable[[], object]], rounds: int) -> dict[s
     return {name: Seconds.of(turns) for name, turns in took.items()}
 
 
+@contextlib.contextmanager
+def in_own_process(make: Callable[..., Callable[[], object]], *args: object) -> Iterator[Callable]:
+    """What `make(*args)` returns, made and called in a process of its own.
+
+    The threads of two libraries in one process get in each other's way.
+    """
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_serve, args=(theirs, make, args), daemon=True)
+    process.start()
+    theirs.close()
+
+    def run() -> None:
+        ours.send(None)
+        ours.recv()
+
+    try:
+        yield run
+    finally:
+        process.terminate()
+        process.join()
+
+
+def _serve(connection: Connection, make: Callable, args: tuple) -> None:
+    run = make(*args)
+    while True:
+        connection.recv()
+        jax.block_until_ready(run())
+        connection.send(None)
+
+
 def machine() -> dict[str, str]:
     """What a benchmark runs on, and with what."""
     found = {
@@ -59,10 +94,8 @@ def machine() -> dict[str, str]:
         "processor": _processor(),
         "jax": jax.__version__,
     }
-    if "torch" in sys.modules:
-        import torch
-
-        found["torch"] = f"{torch.__version__}, {torch.get_num_threads()} threads"
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        found["torch"] = importlib.metadata.version("torch")
     return found
 
 
