@@ -19,7 +19,7 @@ ROWS = 16  # a chip
 ROOT = Path(__file__).resolve().parents[2]
 REDUCED = {
     "clip.embedding_size": 256,
-    "data.num_points": 64,
+    "data.num_points": 256,
     "model.dtype": "bfloat16",
     "model.encoder.dim": 128,
     "model.encoder.depth": 1,
@@ -27,7 +27,7 @@ REDUCED = {
     "model.encoder.mlp_dim": 512,
     "model.encoder.sa_dim": 64,
     "model.encoder.patches": 16,
-    "model.encoder.neighbors": 8,
+    "model.encoder.neighbors": 128,
 }
 
 
@@ -88,7 +88,7 @@ def test_memory_is_what_the_state_needs():
     memory = with_a_ring("v5e:2x4").memory
     assert memory.moments == pytest.approx(2 * memory.parameters, rel=0.01)
     assert memory.average == memory.parameters
-    assert memory.batch >= ROWS * 64 * 3 * (2 + 1)
+    assert memory.batch >= ROWS * 256 * 3 * (2 + 1)
     assert memory.temporaries > 0
 
 
