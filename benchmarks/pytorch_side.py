@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mixcon3d_jax.models.mixcon3d import MixCon3DConfig
 from mixcon3d_jax.training.optimizer import OptimizerConfig
-from tests.parity.pytorch_mirror import Mirror
+from tests.parity.pytorch_mirror import Mirror, first_inside
 from tests.parity.pytorch_training import Trainer
 
 torch.set_num_threads(len(os.sched_getaffinity(0)))
@@ -38,11 +38,7 @@ def sorted_ball(points: Tensor, centers: Tensor, radius: float, count: int) -> T
         + points.square().sum(-1)[:, None]
         - 2 * centers @ points.mT
     )
-    outside = points.shape[1]
-    index = torch.arange(outside, device=points.device).expand_as(distance).clone()
-    index[distance > radius**2] = outside
-    index = index.sort(-1).values[..., :count]
-    return torch.where(index == outside, index[..., :1], index)
+    return first_inside(distance, radius, count)
 
 
 def make_mirror(config: MixCon3DConfig) -> Mirror:

@@ -8,8 +8,6 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-import jax
-
 from data_prep.arguments import CLIP_HELP, command_parser, whole_number
 from data_prep.embedding import open_clip
 from data_prep.prompts import class_phrase
@@ -19,7 +17,11 @@ from mixcon3d_jax.commands import leaves_at_once
 from mixcon3d_jax.data.schema import DatasetCard, SchemaError
 from mixcon3d_jax.data.source import read_card
 from mixcon3d_jax.data.writer import CHECKSUMS_FILE, write_dataset
-from mixcon3d_jax.distributed.agreement import gather_texts, on_every_process
+from mixcon3d_jax.distributed.agreement import (
+    as_first_process_finds,
+    gather_texts,
+    on_every_process,
+)
 from mixcon3d_jax.distributed.processes import find_processes
 from mixcon3d_jax.distributed.start import start
 from mixcon3d_jax.errors import InputError, exit_on_input_error
@@ -85,7 +87,7 @@ def main(arguments: list[str] | None = None) -> int:
         raise InputError(f"--output={args.output} is the data set itself; give another folder")
     card = read_card(args.dataset)
     _meet_others(args)
-    on_every_process(lambda: check_writable(args.output) if jax.process_index() == 0 else None)
+    as_first_process_finds(lambda: check_writable(args.output))
     clip = on_every_process(lambda: open_clip(args.clip, args.clip_id, args.dtype))
     if len(set(gather_texts(clip.fingerprint()))) > 1:
         raise InputError(f"--clip={args.clip} is not the same CLIP on all hosts")
@@ -99,7 +101,7 @@ def main(arguments: list[str] | None = None) -> int:
         args.prompt_texts,
     )
     blocks.complete(card.splits)
-    on_every_process(lambda: _write(args, card, blocks) if jax.process_index() == 0 else None)
+    as_first_process_finds(lambda: _write(args, card, blocks))
     return 0
 
 

@@ -36,8 +36,13 @@ def farthest_points(points: Tensor, count: int) -> Tensor:
 def ball(points: Tensor, centers: Tensor, radius: float, count: int) -> Tensor:
     """Indices (B, S, count) of the first points within the radius, filled up with the first."""
     distance = (centers[:, :, None] - points[:, None]).square().sum(-1)
-    outside = points.shape[1]
-    index = torch.arange(outside).expand_as(distance).clone()
+    return first_inside(distance, radius, count)
+
+
+def first_inside(distance: Tensor, radius: float, count: int) -> Tensor:
+    """Of squared distances (B, S, N), the first within the radius, filled up with the first."""
+    outside = distance.shape[-1]
+    index = torch.arange(outside, device=distance.device).expand_as(distance).clone()
     index[distance > radius**2] = outside
     index = index.sort(-1).values[..., :count]
     return torch.where(index == outside, index[..., :1], index)
