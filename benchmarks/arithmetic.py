@@ -20,6 +20,9 @@ def _flops(jaxpr: Any) -> int:
             shape = equation.invars[0].aval.shape
             depth = math.prod(shape[axis] for axis in contracted)
             total += 2 * depth * math.prod(equation.outvars[0].aval.shape)
+        if equation.primitive.name == "cond":  # one of its branches runs, or is compiled at all
+            total += max(_flops(branch.jaxpr) for branch in equation.params["branches"])
+            continue
         times = equation.params.get("length", 1) if equation.primitive.name == "scan" else 1
         for value in equation.params.values():
             for inner in value if isinstance(value, (tuple, list)) else [value]:

@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 from mixcon3d_jax.distributed.processes import find_processes
 from mixcon3d_jax.distributed.start import start
 from mixcon3d_jax.errors import InputError, exit_on_input_error
+from mixcon3d_jax.host_memory import keep_freed_memory
 from mixcon3d_jax.sharding import make_mesh, use_virtual_cpu_devices
 from mixcon3d_jax.training.preemption import PREEMPTED_STATUS
 from mixcon3d_jax.training.run_config import flat_config
@@ -104,6 +105,7 @@ def start_devices(config: ConfigDict) -> Mesh:
     """Meets the other processes and makes the config's mesh; nothing touches a device before."""
     if config.virtual_cpu_devices:
         use_virtual_cpu_devices(config.virtual_cpu_devices)
+    keep_freed_memory()
     _start_processes(config)
     mesh = make_mesh(config.mesh.replica, config.mesh.data, config.mesh.fsdp)
     if jax.process_index() == 0:

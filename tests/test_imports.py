@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "mixcon3d_jax"
 
 # Stages in the order in which data flows; a module imports from its own stage and earlier ones.
 STAGES = (
-    ("errors", "buckets", "files", "progress"),
+    ("errors", "buckets", "files", "progress", "host_memory"),
     ("distributed",),
     ("sharding",),
     ("assets",),

@@ -25,41 +25,58 @@ class BatchNorm(nnx.Module):
         self.var = nnx.BatchStat(jnp.ones(features))
 
     def __call__(
-        self, x: Float[Array, "rows features"], *, train: bool
+        self,
+        x: Float[Array, "rows features"],
+        shift: Float[Array, "features"] | float = 0.0,
+        *,
+        train: bool,
     ) -> Float[Array, "rows features"]:
-        """Normalises with the batch's statistics when training, else with the running ones."""
+        """Normalises with the batch's statistics when training, else with the running ones.
+
+        Args:
+          x: features.
+          shift: to be added to all rows before.  Training normalises it away, so that nothing is
+            added, and its gradient is zero; computed, it would be rounding noise, which Adam
+            would blow up to steps of full size.
+          train: use and update the statistics of this batch.
+        """
         if not train:
-            return _affine(x, *self._running())
+            return _affine(x, *self._running(shift))
         normalized, statistics = _normalize(x, self.scale[...], self.bias[...], self.epsilon)
-        self._update(statistics, len(x))
+        self._update(statistics, shift, len(x))
         return normalized
 
     def largest(
-        self, x: Float[Array, "groups members features"], *, train: bool
+        self,
+        x: Float[Array, "groups members features"],
+        shift: Float[Array, "features"] | float = 0.0,
+        *,
+        train: bool,
     ) -> Float[Array, "groups features"]:
         """The largest normalised values of each group.
 
         They are found before the normalisation, which keeps or reverses the order of a feature.
         """
         if not train:
-            gain, offset = self._running()
+            gain, offset = self._running(shift)
             return _affine(_extreme(x, gain), gain, offset)
         largest, statistics = _normalize_largest(x, self.scale[...], self.bias[...], self.epsilon)
-        self._update(statistics, x.shape[0] * x.shape[1])
+        self._update(statistics, shift, x.shape[0] * x.shape[1])
         return largest
 
-    def _running(self) -> tuple[Float[Array, "features"], Float[Array, "features"]]:
+    def _running(self, shift) -> tuple[Float[Array, "features"], Float[Array, "features"]]:
         return _gain_and_offset(
-            Statistics(self.mean[...], self.var[...]),
+            Statistics(self.mean[...] - shift, self.var[...]),
             self.scale[...],
             self.bias[...],
             self.epsilon,
         )
 
-    def _update(self, statistics: "Statistics", count: int) -> None:
+    def _update(self, statistics: "Statistics", shift, count: int) -> None:
         mean, var = jax.lax.stop_gradient(statistics)
         keep = 1.0 - self.momentum
         unbiased = var * (count / max(count - 1, 1))
+        mean += jax.lax.stop_gradient(shift)
         self.mean[...] = keep * self.mean[...] + self.momentum * mean
         self.var[...] = keep * self.var[...] + self.momentum * unbiased
 

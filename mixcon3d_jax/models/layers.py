@@ -1,6 +1,7 @@
 """Layers with PyTorch's initialisation, statistics and floors: the reference numbers need them."""
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ from jaxtyping import Array, Float
 
 LAYER_NORM_EPSILON = 1e-5
 NORM_FLOOR = 1e-12
+_WIDE = 512  # columns
 
 
 def normalize(x: Float[Array, "*batch D"]) -> Float[Array, "*batch D"]:
@@ -24,6 +26,70 @@ def normalize(x: Float[Array, "*batch D"]) -> Float[Array, "*batch D"]:
 def matmul_precision(dtype: jnp.dtype) -> jax.lax.Precision:
     """Float32 means float32: a TPU's default would round the factors to bfloat16."""
     return jax.lax.Precision.HIGHEST if dtype == jnp.float32 else jax.lax.Precision.DEFAULT
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def product(
+    x: Float[Array, "*batch in"], kernel: Float[Array, "in out"], dtype: jnp.dtype
+) -> Float[Array, "*batch out"]:
+    """The product in `dtype`, whose gradients are products that run at full speed, too.
+
+    Differentiated by JAX, it would be transposed in memory as a whole, or multiplied slowly.
+    """
+    precision = matmul_precision(dtype)
+    return jnp.matmul(x.astype(dtype), kernel.astype(dtype), precision=precision)
+
+
+def _product_forward(x, kernel, dtype):
+    return product(x, kernel, dtype), (x, kernel)
+
+
+def _product_backward(dtype, residuals, slope):
+    x, kernel = residuals
+    back = jax.lax.dot_general(
+        slope,
+        kernel.astype(dtype),
+        (((slope.ndim - 1,), (1,)), ((), ())),
+        precision=matmul_precision(dtype),
+    )
+    rows = x.reshape(-1, x.shape[-1]).astype(dtype), slope.reshape(-1, slope.shape[-1])
+    multiply = functools.partial(_multiply_transposed, precision=matmul_precision(dtype))
+    on_cpu = functools.partial(_multiply_turned, multiply=multiply)
+    kernel_slope = jax.lax.platform_dependent(*rows, cpu=on_cpu, default=multiply)
+    return back.astype(x.dtype), kernel_slope.astype(kernel.dtype)
+
+
+product.defvjp(_product_forward, _product_backward)
+
+
+def _multiply_transposed(
+    a: Float[Array, "rows in"],
+    b: Float[Array, "rows out"],
+    contracted: int = 0,
+    *,
+    precision: jax.lax.Precision,
+) -> Float[Array, "in out"]:
+    """In float32; with `contracted` 1, `a` is there transposed already."""
+    axes = ((contracted,), (0,)), ((), ())
+    return jax.lax.dot_general(a, b, axes, precision=precision, preferred_element_type=jnp.float32)
+
+
+def _multiply_turned(
+    a: Float[Array, "rows in"], b: Float[Array, "rows out"], *, multiply: Callable[..., Array]
+) -> Float[Array, "in out"]:
+    """The same, as a CPU does it in the shortest time: wide rows are transposed in memory before.
+
+    Of very wide rows that would take as long as the product, since the entries of a column lie in
+    the same few lines of a cache; they are cut into blocks.
+    """
+    width = a.shape[1]
+    if width < _WIDE:
+        return multiply(a, b)
+    if width == _WIDE or width % _WIDE:
+        return multiply(jax.lax.optimization_barrier(a.T), b, 1)
+    blocks = jnp.moveaxis(a.reshape(len(a), -1, _WIDE), 1, 0)
+    turn = jax.lax.optimization_barrier
+    return jax.lax.map(lambda block: multiply(turn(block.T), b, 1), blocks).reshape(width, -1)
 
 
 def linear(
@@ -46,69 +112,67 @@ def linear(
         use_bias=use_bias,
         dtype=dtype,
         param_dtype=jnp.float32,
-        precision=matmul_precision(dtype),
+        dot_general=_product_of_layer,
         kernel_init=init,
         bias_init=init,
         rngs=rngs,
     )
 
 
-def layer_norm(features: int, *, dtype: jnp.dtype = jnp.float32, rngs: nnx.Rngs) -> nnx.LayerNorm:
+def _product_of_layer(x, kernel, dimension_numbers, **_):
+    """`product` where flax asks for a `jax.lax.dot_general` of the last and the first axis."""
+    assert dimension_numbers == (((x.ndim - 1,), (0,)), ((), ()))
+    return product(x, kernel, x.dtype)
+
+
+class LayerNorm(nnx.Module):
     """Layer normalisation with PyTorch's epsilon, statistics in float32, output in `dtype`."""
-    return nnx.LayerNorm(
-        features, epsilon=LAYER_NORM_EPSILON, dtype=dtype, param_dtype=jnp.float32, rngs=rngs
-    )
+
+    def __init__(self, features: int, *, dtype: jnp.dtype = jnp.float32):
+        self.dtype = dtype
+        self.scale = nnx.Param(jnp.ones(features))
+        self.bias = nnx.Param(jnp.zeros(features))
+
+    def __call__(self, x: Float[Array, "*batch features"]) -> Float[Array, "*batch features"]:
+        """Normalises each vector."""
+        return _layer_norm(x, self.scale[...], self.bias[...], self.dtype)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _product(
-    x: Float[Array, "rows in"], kernel: Float[Array, "in out"], dtype: jnp.dtype
-) -> Float[Array, "rows out"]:
-    """The product in `dtype`.
-
-    Differentiated by JAX, it would transpose the gradient of all rows in memory, which on a CPU
-    takes longer than the product.
-    """
-    precision = matmul_precision(dtype)
-    return jnp.matmul(x.astype(dtype), kernel.astype(dtype), precision=precision)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _layer_norm(x, scale, bias, dtype):
+    return _layer_norm_forward(x, scale, bias, dtype)[0]
 
 
-def _product_forward(x, kernel, dtype):
-    return _product(x, kernel, dtype), (x, kernel)
+def _layer_norm_forward(x, scale, bias, dtype):
+    values = x.astype(jnp.float32)
+    mean = values.mean(-1, keepdims=True)
+    inverse = jax.lax.rsqrt(values.var(-1, keepdims=True) + LAYER_NORM_EPSILON)
+    normalized = (values - mean) * inverse * scale + bias
+    return normalized.astype(dtype), (x, scale, mean, inverse)
 
 
-def _product_backward(dtype, residuals, slope):
-    x, kernel = residuals
-    precision = matmul_precision(dtype)
-    back = jax.lax.dot_general(
-        slope, kernel.astype(dtype), (((1,), (1,)), ((), ())), precision=precision
-    )
-    kernel_slope = jax.lax.dot_general(
-        x.astype(dtype),
-        slope,
-        (((0,), (0,)), ((), ())),
-        precision=precision,
-        preferred_element_type=jnp.float32,
-    )
-    return back.astype(x.dtype), kernel_slope
+def _layer_norm_backward(dtype, residuals, slope):
+    x, scale, mean, inverse = residuals
+    slope = slope.astype(jnp.float32)
+    unit = (x.astype(jnp.float32) - mean) * inverse
+    scaled = slope * scale
+    along = (scaled * unit).mean(-1, keepdims=True)
+    back = inverse * (scaled - scaled.mean(-1, keepdims=True) - unit * along)
+    axes = tuple(range(x.ndim - 1))
+    return back.astype(x.dtype), (slope * unit).sum(axes), slope.sum(axes)
 
 
-_product.defvjp(_product_forward, _product_backward)
+_layer_norm.defvjp(_layer_norm_forward, _layer_norm_backward)
 
 
 class PointConv(nnx.Module):
-    """A 1x1 convolution that stands in front of a `BatchNorm`."""
+    """A 1x1 convolution in front of a `BatchNorm`, which takes the bias as its `shift`."""
 
     def __init__(self, in_features: int, out_features: int, *, dtype: jnp.dtype, rngs: nnx.Rngs):
         layer = linear(in_features, out_features, rngs=rngs)
         self.dtype = dtype
         self.kernel, self.bias = layer.kernel, layer.bias
 
-    def __call__(self, x: Float[Array, "rows in"], *, train: bool) -> Float[Array, "rows out"]:
-        """The product with the kernel, and the bias."""
-        bias = self.bias[...]
-        if train:
-            # The normalisation cancels the bias, so its true gradient is zero; computed, it is
-            # rounding noise, which Adam would blow up to steps of full size.
-            bias = jax.lax.stop_gradient(bias)
-        return _product(x, self.kernel[...], self.dtype) + bias.astype(self.dtype)
+    def __call__(self, x: Float[Array, "rows in"]) -> Float[Array, "rows out"]:
+        """The product with the kernel; the bias is still to be added."""
+        return product(x, self.kernel[...], self.dtype)

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from mixcon3d_jax.models.batch_norm import BatchNorm
 from mixcon3d_jax.models.grouping import ball_query, farthest_point_sample, gather_points
-from mixcon3d_jax.models.layers import PointConv, layer_norm, linear
+from mixcon3d_jax.models.layers import LayerNorm, PointConv, linear
 from mixcon3d_jax.models.transformer import Block
 
 _POINT_CHANNELS = 9  # offset from the center, coordinates, colour
@@ -94,9 +94,11 @@ class SetAbstraction(nnx.Module):
         batch, patches, neighbors, channels = groups.shape
         x = groups.reshape(-1, channels)
         for conv, norm in zip(self.convs[:-1], self.norms[:-1], strict=True):
-            x = jax.nn.relu(norm(conv(x, train=train), train=train))
-        x = self.convs[-1](x, train=train).reshape(batch * patches, neighbors, -1)
-        return jax.nn.relu(self.norms[-1].largest(x, train=train)).reshape(batch, patches, -1)
+            x = jax.nn.relu(norm(conv(x), conv.bias[...], train=train))
+        last, norm = self.convs[-1], self.norms[-1]
+        x = last(x).reshape(batch * patches, neighbors, -1)
+        largest = norm.largest(x, last.bias[...], train=train)
+        return jax.nn.relu(largest).reshape(batch, patches, -1)
 
 
 class PointBERT(nnx.Module):
@@ -125,7 +127,7 @@ class PointBERT(nnx.Module):
         self.remat = remat
         self.set_abstraction = SetAbstraction(config, dtype=dtype, remat=remat, rngs=rngs)
         self.lift = linear(3 + config.sa_dim, config.dim, rngs=rngs)
-        self.lift_norm = layer_norm(config.dim, dtype=dtype, rngs=rngs)
+        self.lift_norm = LayerNorm(config.dim, dtype=dtype)
         self.cls_token = nnx.Param(jax.random.normal(rngs.params(), (config.dim,)))
         self.blocks = nnx.List(
             Block(config.dim, config.heads, config.mlp_dim, dtype=dtype, rngs=rngs)

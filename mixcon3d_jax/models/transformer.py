@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from mixcon3d_jax.models.layers import layer_norm, linear, matmul_precision
+from mixcon3d_jax.models.layers import LayerNorm, linear, matmul_precision
 
 HEAD_WIDTH = 64
 
@@ -23,23 +23,27 @@ class Attention(nnx.Module):
     def __call__(self, x: Float[Array, "batch tokens dim"]) -> Float[Array, "batch tokens dim"]:
         """Attends over all tokens; the softmax is float32."""
         precision = matmul_precision(self.dtype)
-        qkv = self.qkv(x).reshape(*x.shape[:2], 3, self.heads, HEAD_WIDTH)
-        query, key, value = jnp.moveaxis(qkv, 2, 0)
+        query, key, value = map(self._by_head, jnp.split(self.qkv(x), 3, axis=-1))
         logits = jnp.einsum(
-            "bqhd,bkhd->bhqk", query, key, precision=precision, preferred_element_type=jnp.float32
+            "bhqd,bhkd->bhqk", query, key, precision=precision, preferred_element_type=jnp.float32
         )
         weights = jax.nn.softmax(logits * HEAD_WIDTH**-0.5, axis=-1).astype(self.dtype)
-        mixed = jnp.einsum("bhqk,bkhd->bqhd", weights, value, precision=precision)
-        return self.out(mixed.reshape(*x.shape[:2], -1))
+        mixed = jnp.einsum("bhqk,bhkd->bhqd", weights, value, precision=precision)
+        return self.out(mixed.swapaxes(1, 2).reshape(*x.shape[:2], -1))
+
+    def _by_head(
+        self, x: Float[Array, "batch tokens inner"]
+    ) -> Float[Array, "batch heads tokens width"]:
+        return x.reshape(*x.shape[:2], self.heads, HEAD_WIDTH).swapaxes(1, 2)
 
 
 class Block(nnx.Module):
     """Attention and a two-layer MLP with exact GELU, each behind a layer norm and a skip."""
 
     def __init__(self, dim: int, heads: int, mlp_dim: int, *, dtype: jnp.dtype, rngs: nnx.Rngs):
-        self.attention_norm = layer_norm(dim, dtype=dtype, rngs=rngs)
+        self.attention_norm = LayerNorm(dim, dtype=dtype)
         self.attention = Attention(dim, heads, dtype=dtype, rngs=rngs)
-        self.mlp_norm = layer_norm(dim, dtype=dtype, rngs=rngs)
+        self.mlp_norm = LayerNorm(dim, dtype=dtype)
         self.fc1 = linear(dim, mlp_dim, dtype=dtype, rngs=rngs)
         self.fc2 = linear(mlp_dim, dim, dtype=dtype, rngs=rngs)
 

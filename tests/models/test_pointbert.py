@@ -82,6 +82,19 @@ def test_batch_norm_keeps_pytorchs_running_statistics():
     np.testing.assert_allclose(out[:, 0], (x[:, 0] - 0.3) / np.sqrt(1.3 + 1e-5), rtol=1e-5)
 
 
+def test_a_shift_before_a_batch_norm_is_as_if_it_had_been_added():
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(6, 5, 2)), jnp.float32)
+    shift = jnp.asarray([3.0, -1.0])
+    apart, added = BatchNorm(2), BatchNorm(2)
+    for train in (True, False, True):
+        rows, given = (x.reshape(30, 2), shift) if train else (x, shift)
+        found = (apart if train else apart.largest)(rows, given, train=train)
+        expected = (added if train else added.largest)(rows + given, train=train)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+        np.testing.assert_allclose(apart.mean[...], added.mean[...], atol=1e-6)
+        np.testing.assert_allclose(apart.var[...], added.var[...], atol=1e-5)
+
+
 @pytest.mark.parametrize("largest", [False, True])
 def test_gradients_of_a_batch_norm_are_those_that_jax_finds(largest):
     rng = np.random.default_rng(0)
