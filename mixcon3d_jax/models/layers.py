@@ -1,7 +1,6 @@
 """Layers with PyTorch's initialisation, statistics and floors: the reference numbers need them."""
 
 import functools
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -52,44 +51,51 @@ def _product_backward(dtype, residuals, slope):
         (((slope.ndim - 1,), (1,)), ((), ())),
         precision=matmul_precision(dtype),
     )
-    rows = x.reshape(-1, x.shape[-1]).astype(dtype), slope.reshape(-1, slope.shape[-1])
-    multiply = functools.partial(_multiply_transposed, precision=matmul_precision(dtype))
-    on_cpu = functools.partial(_multiply_turned, multiply=multiply)
-    kernel_slope = jax.lax.platform_dependent(*rows, cpu=on_cpu, default=multiply)
+    kernel_slope = jax.lax.platform_dependent(
+        x.astype(dtype), slope, cpu=_multiply_rows, default=_multiply_batches
+    )
     return back.astype(x.dtype), kernel_slope.astype(kernel.dtype)
 
 
 product.defvjp(_product_forward, _product_backward)
 
 
-def _multiply_transposed(
-    a: Float[Array, "rows in"],
-    b: Float[Array, "rows out"],
-    contracted: int = 0,
-    *,
-    precision: jax.lax.Precision,
+def _multiply_batches(
+    a: Float[Array, "*batch in"], b: Float[Array, "*batch out"], contracted: int | None = None
 ) -> Float[Array, "in out"]:
-    """In float32; with `contracted` 1, `a` is there transposed already."""
-    axes = ((contracted,), (0,)), ((), ())
-    return jax.lax.dot_general(a, b, axes, precision=precision, preferred_element_type=jnp.float32)
+    """The sum of outer products, in float32.
+
+    Args:
+      a, b: factors of one type.
+      contracted: the one axis of `a` to sum over, where it is not the first.
+    """
+    axes = tuple(range(b.ndim - 1))
+    return jax.lax.dot_general(
+        a,
+        b,
+        ((axes if contracted is None else (contracted,), axes), ((), ())),
+        precision=matmul_precision(a.dtype),
+        preferred_element_type=jnp.float32,
+    )
 
 
-def _multiply_turned(
-    a: Float[Array, "rows in"], b: Float[Array, "rows out"], *, multiply: Callable[..., Array]
+def _multiply_rows(
+    a: Float[Array, "*batch in"], b: Float[Array, "*batch out"]
 ) -> Float[Array, "in out"]:
-    """The same, as a CPU does it in the shortest time: wide rows are transposed in memory before.
+    """The same in the shortest time on a CPU: wide rows are transposed in memory before.
 
     Of very wide rows that would take as long as the product, since the entries of a column lie in
     the same few lines of a cache; they are cut into blocks.
     """
-    width = a.shape[1]
+    width, turned = a.shape[-1], jax.lax.optimization_barrier
+    a, b = a.reshape(-1, width), b.reshape(-1, b.shape[-1])
     if width < _WIDE:
-        return multiply(a, b)
+        return _multiply_batches(a, b)
     if width == _WIDE or width % _WIDE:
-        return multiply(jax.lax.optimization_barrier(a.T), b, 1)
+        return _multiply_batches(turned(a.T), b, 1)
     blocks = jnp.moveaxis(a.reshape(len(a), -1, _WIDE), 1, 0)
-    turn = jax.lax.optimization_barrier
-    return jax.lax.map(lambda block: multiply(turn(block.T), b, 1), blocks).reshape(width, -1)
+    products = jax.lax.map(lambda block: _multiply_batches(turned(block.T), b, 1), blocks)
+    return products.reshape(width, -1)
 
 
 def linear(
