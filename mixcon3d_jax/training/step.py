@@ -12,7 +12,7 @@ import optax
 from flax import nnx
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from mixcon3d_jax import losses
 from mixcon3d_jax.data.augment import AugmentConfig, apply_augmentation, draw_augmentation
@@ -23,6 +23,7 @@ from mixcon3d_jax.models.mixcon3d import (
     MixCon3D,
     MixCon3DConfig,
 )
+from mixcon3d_jax.models.pointbert import Groups, find_groups
 from mixcon3d_jax.models.variables import Tree, model_structure, split_module
 from mixcon3d_jax.sharding import MESH_AXES, batch_sharding
 from mixcon3d_jax.training.gradients import (
@@ -78,8 +79,10 @@ class StepConfig:
 def embed_batch(
     model: MixCon3D, batch: Batch, *, train: bool
 ) -> dict[str, Float[Array, "batch D"]]:
-    """The four embeddings that the losses compare."""
-    point = model.embed_points(batch["points"], batch["colors"], train=train)
+    """The four embeddings that the losses compare; `groups` of the clouds, if they are known."""
+    point = model.embed_points(
+        batch["points"], batch["colors"], groups=batch.get("groups"), train=train
+    )
     image = model.embed_views(batch["view_embeddings"])
     return {
         "point": point,
@@ -98,13 +101,18 @@ def batch_gradients(
         key = jax.random.fold_in(jax.random.key(config.seed), state.step)
         rows["draws"] = draw_augmentation(key, *batch["points"].shape[:2], config.augment)
 
-    def embed(params, rows):
-        model = nnx.merge(structure, params, state.stats)
+    def clouds(rows):
         points, colors = unpack_clouds(rows["points"], rows["colors"])
         if config.augment is not None:
             points, colors = apply_augmentation(rows["draws"], points, colors)
-        rows = rows | {"points": points, "colors": colors}
-        embeddings = embed_batch(model, rows, train=not config.frozen_statistics)
+        return {"points": points, "colors": colors}
+
+    def group(rows):
+        return _packed(find_groups(clouds(rows)["points"], config.model.encoder), rows["points"])
+
+    def embed(params, rows):
+        model = nnx.merge(structure, params, state.stats)
+        embeddings = embed_batch(model, rows | clouds(rows), train=not config.frozen_statistics)
         return embeddings, split_module(model)[2]
 
     global_terms = jax.shard_map(
@@ -126,10 +134,16 @@ def batch_gradients(
     if config.accum_steps == 1:
         return whole_batch_gradients(embed, loss, state.params, rows)
     found = accumulated_gradients(
-        embed, loss, state.params, rows, accum_steps=config.accum_steps, mesh=mesh
+        embed, group, loss, state.params, rows, accum_steps=config.accum_steps, mesh=mesh
     )
     # The mean of equal numbers can be off by a rounding.
     return found._replace(stats=state.stats) if config.frozen_statistics else found
+
+
+def _packed(groups: Groups, points: Shaped[Array, "batch points 3"]) -> Groups:
+    """The indices in the smallest type that holds them."""
+    kind = jnp.uint16 if points.shape[1] <= 1 << 16 else jnp.int32
+    return jax.tree.map(lambda index: index.astype(kind), groups)
 
 
 def train_step(
