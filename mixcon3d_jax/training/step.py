@@ -99,12 +99,14 @@ def batch_gradients(
     rows = {name: array for name, array in batch.items() if name != "has_text"}
     if config.augment is not None:
         key = jax.random.fold_in(jax.random.key(config.seed), state.step)
-        rows["draws"] = draw_augmentation(key, *batch["points"].shape[:2], config.augment)
+        with jax.named_scope("augmentation"):
+            rows["draws"] = draw_augmentation(key, *batch["points"].shape[:2], config.augment)
 
     def clouds(rows):
         points, colors = unpack_clouds(rows["points"], rows["colors"])
         if config.augment is not None:
-            points, colors = apply_augmentation(rows["draws"], points, colors)
+            with jax.named_scope("augmentation"):
+                points, colors = apply_augmentation(rows["draws"], points, colors)
         return {"points": points, "colors": colors}
 
     def group(rows):
@@ -112,7 +114,9 @@ def batch_gradients(
 
     def embed(params, rows):
         model = nnx.merge(structure, params, state.stats)
-        embeddings = embed_batch(model, rows | clouds(rows), train=not config.frozen_statistics)
+        rows = rows | clouds(rows)
+        with jax.named_scope("embed"):
+            embeddings = embed_batch(model, rows, train=not config.frozen_statistics)
         return embeddings, split_module(model)[2]
 
     global_terms = jax.shard_map(
@@ -128,8 +132,9 @@ def batch_gradients(
     )
 
     def loss(embeddings, logit_scales):
-        terms = global_terms(embeddings, logit_scales, batch["has_text"])
-        return losses.total_loss(terms, config.weights), terms
+        with jax.named_scope("losses"):
+            terms = global_terms(embeddings, logit_scales, batch["has_text"])
+            return losses.total_loss(terms, config.weights), terms
 
     if config.accum_steps == 1:
         return whole_batch_gradients(embed, loss, state.params, rows)
@@ -169,15 +174,10 @@ def train_step(
     loss, terms, stats, grads = batch_gradients(
         state, batch, structure=structure, config=config, mesh=mesh
     )
-    optimizer = make_optimizer(config.optimizer)
-    trained = trained_mask(state.params, config.frozen)
-    updates, opt_state = optimizer.update(_kept(grads, trained), state.opt_state, state.params)
-    params = optax.apply_updates(state.params, _kept(updates, trained))
-    params["logit_scales"] = {
-        name: jnp.clip(scale, 0.0, MAX_LOGIT_SCALE) if re.fullmatch(config.clamped, name) else scale
-        for name, scale in params["logit_scales"].items()
-    }
+    with jax.named_scope("optimizer"):
+        params, opt_state = _updated(state, grads, config)
 
+    @jax.named_scope("ema")
     def average(old, new):
         return config.ema_decay * old + (1.0 - config.ema_decay) * new
 
@@ -193,6 +193,20 @@ def train_step(
         ema_params=jax.tree.map(average, state.ema_params, params),
         ema_stats=jax.tree.map(average, state.ema_stats, stats),
     ), metrics
+
+
+def _updated(state: TrainState, grads: Tree, config: StepConfig) -> tuple[Tree, Any]:
+    """Parameters and the optimiser's state after an update with these gradients."""
+    trained = trained_mask(state.params, config.frozen)
+    updates, opt_state = make_optimizer(config.optimizer).update(
+        _kept(grads, trained), state.opt_state, state.params
+    )
+    params = optax.apply_updates(state.params, _kept(updates, trained))
+    params["logit_scales"] = {
+        name: jnp.clip(scale, 0.0, MAX_LOGIT_SCALE) if re.fullmatch(config.clamped, name) else scale
+        for name, scale in params["logit_scales"].items()
+    }
+    return params, opt_state
 
 
 def _kept(tree: Tree, mask: Tree) -> Tree:
@@ -255,7 +269,9 @@ def compile_train_step(
     update = functools.partial(train_step, structure=structure, config=config, mesh=mesh)
 
     def step_with_towers(state: TrainState, batch: Batch, clip: Tree):
-        return update(state, towers.embed(clip, batch, mesh))
+        with jax.named_scope("towers"):
+            batch = towers.embed(clip, batch, mesh)
+        return update(state, batch)
 
     step = update if towers is None else step_with_towers
     shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
