@@ -22,7 +22,9 @@ TORCH_BIN := .venv-torch/bin
 TPU_BIN := .venv-tpu/bin
 BEAM_BIN := .venv-beam/bin
 
-.PHONY: smoke control test test-all lint clean
+ENVIRONMENTS := $(VENV)/.ready .venv-torch/.ready .venv-tpu/.ready .venv-beam/.ready
+
+.PHONY: smoke control test test-all lint environments clean
 
 # $(call new_environment,FOLDER) makes an empty one.
 define new_environment
@@ -68,9 +70,12 @@ test: $(VENV)/.ready
 	@XLA_FLAGS="$$XLA_FLAGS --xla_backend_optimization_level=1" $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder \
 	  --ignore=tests/parity --ignore=tests/tpu --ignore=tests/beam
 
+# `make --jobs=4 environments` makes them at the same time.
+environments: $(ENVIRONMENTS)
+
 test-all: .venv-torch/.ready .venv-tpu/.ready .venv-beam/.ready
-	@$(TORCH_BIN)/python -m pytest -q tests/parity
-	@$(TPU_BIN)/python -m pytest -q tests/tpu
+	@$(TORCH_BIN)/python -m pytest -q -n 2 --dist loadfile tests/parity
+	@$(TPU_BIN)/python -m pytest -q -n 2 --dist loadfile tests/tpu
 	@$(BEAM_BIN)/python -m pytest -q tests/beam
 
 lint: $(VENV)/.ready

@@ -16,6 +16,14 @@ def get_config() -> ml_collections.ConfigDict:
     # More than 0: that many virtual CPU devices, to try a mesh on a laptop.
     config.virtual_cpu_devices = 0
 
+    # Programs that take a second or more to compile are kept in `WORKDIR/compilation_cache`, on a
+    # disk or in a bucket, and the next start reads them.  JAX_COMPILATION_CACHE_DIR, where it is
+    # set, names another folder.
+    config.compilation_cache = True
+    # `START:STOP` records what host and devices do in the steps that come after START and before
+    # STOP updates of the run, into `WORKDIR/profile`; a few steps are enough.  Empty: nothing.
+    config.profile = ""
+
     # The frozen CLIP whose space everything is tied to.  A data set that was embedded with another
     # one is refused.
     config.clip = ml_collections.ConfigDict()

@@ -10,7 +10,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from mixcon3d_jax.models.layers import linear
-from mixcon3d_jax.models.pointbert import PointBERT, PointBERTConfig
+from mixcon3d_jax.models.pointbert import Groups, PointBERT, PointBERTConfig
 
 TEMPERATURES = ("point_text", "point_image", "image_text", "fused_text")
 INITIAL_LOGIT_SCALE = math.log(14.28)
@@ -82,10 +82,11 @@ class MixCon3D(nnx.Module):
         points: Float[Array, "batch points 3"],
         colors: Float[Array, "batch points 3"],
         *,
+        groups: Groups | None = None,
         train: bool = False,
     ) -> Float[Array, "batch D"]:
         """Embeds normalised clouds with colours in 0..1 (see `PointBERT`)."""
-        return self.encoder(points, colors, train=train)
+        return self.encoder(points, colors, groups=groups, train=train)
 
     def embed_text(self, clip: Float[Array, "batch D"]) -> Float[Array, "batch D"]:
         """Projects CLIP text embeddings."""

@@ -1,11 +1,12 @@
 """PointBERT as OpenShape and MixCon3D train it (Point-BERT, arXiv 2111.14819; 2305.10764)."""
 
 import dataclasses
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Integer
 
 from mixcon3d_jax.models.batch_norm import BatchNorm
 from mixcon3d_jax.models.grouping import ball_query, farthest_point_sample, gather_points
@@ -51,6 +52,25 @@ SCALINGS: dict[int, PointBERTConfig] = {
 }
 
 
+class Groups(NamedTuple):
+    """Which points make up the groups of each cloud.
+
+    Attributes:
+      centers: the points that the groups lie around.
+      neighbors: the points of each group.
+    """
+
+    centers: Integer[Array, "batch patches"]
+    neighbors: Integer[Array, "batch patches neighbors"]
+
+
+def find_groups(points: Float[Array, "batch points 3"], config: PointBERTConfig) -> Groups:
+    """The groups of normalised clouds, on which no parameter has any influence."""
+    centers = farthest_point_sample(points, config.patches)
+    around = gather_points(points, centers)
+    return Groups(centers, ball_query(points, around, config.radius, config.neighbors))
+
+
 class SetAbstraction(nnx.Module):
     """Groups points around sampled centers and describes each group by one vector."""
 
@@ -73,13 +93,13 @@ class SetAbstraction(nnx.Module):
         points: Float[Array, "batch points 3"],
         colors: Float[Array, "batch points 3"],
         *,
+        groups: Groups | None = None,
         train: bool,
     ) -> tuple[Float[Array, "batch patches 3"], Float[Array, "batch patches sa_dim"]]:
-        """The centers of the groups and their features."""
-        config = self.config
-        centers = gather_points(points, farthest_point_sample(points, config.patches))
-        index = ball_query(points, centers, config.radius, config.neighbors)
-        grouped = gather_points(jnp.concatenate([points, colors], axis=-1), index)
+        """The centers of the groups (see `PointBERT`) and their features."""
+        groups = find_groups(points, self.config) if groups is None else groups
+        centers = gather_points(points, groups.centers)
+        grouped = gather_points(jnp.concatenate([points, colors], axis=-1), groups.neighbors)
         offset = grouped[..., :3] - centers[:, :, None]
         x = jnp.concatenate([offset, grouped], axis=-1)
         # Sampling and grouping are not computed anew: they take longer than the network.
@@ -140,6 +160,7 @@ class PointBERT(nnx.Module):
         points: Float[Array, "batch points 3"],
         colors: Float[Array, "batch points 3"],
         *,
+        groups: Groups | None = None,
         train: bool = False,
     ) -> Float[Array, "batch D"]:
         """Embeds clouds.
@@ -147,9 +168,10 @@ class PointBERT(nnx.Module):
         Args:
           points: normalised (mean 0, largest norm 1) coordinates in random order.
           colors: sRGB in 0..1.
+          groups: of `find_groups`; default: they are found here.
           train: use and update the statistics of this batch instead of the running ones.
         """
-        centers, features = self.set_abstraction(points, colors, train=train)
+        centers, features = self.set_abstraction(points, colors, groups=groups, train=train)
         tokens = jnp.concatenate([centers, features], axis=-1)
         tokens = self.lift_norm(self.lift(tokens))
         cls = jnp.broadcast_to(self.cls_token[...], (tokens.shape[0], 1, tokens.shape[-1]))

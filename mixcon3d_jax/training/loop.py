@@ -7,6 +7,7 @@ costs no training if the run ends in it; a run that starts at that step evaluate
 
 import contextlib
 import dataclasses
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -19,7 +20,7 @@ from mixcon3d_jax.buckets import AnyPath, as_path
 from mixcon3d_jax.data.pipeline import train_batches
 from mixcon3d_jax.distributed.agreement import on_every_process
 from mixcon3d_jax.distributed.compilation import CompiledTogether
-from mixcon3d_jax.models.variables import parameter_count
+from mixcon3d_jax.models.variables import Tree, parameter_count
 from mixcon3d_jax.sharding import batch_sharding, check_accumulation, check_batch, local_rows
 from mixcon3d_jax.training import run_config
 from mixcon3d_jax.training.best import BestCheckpoint
@@ -30,9 +31,11 @@ from mixcon3d_jax.training.divergence import LossWatch
 from mixcon3d_jax.training.log import TrainingLog, format_seconds
 from mixcon3d_jax.training.optimizer import make_optimizer, trained_mask
 from mixcon3d_jax.training.preemption import PreemptedError, PreemptionWatch
+from mixcon3d_jax.training.program_cache import program_cache
 from mixcon3d_jax.training.run_data import RunData, open_run_data
 from mixcon3d_jax.training.state import TrainState, abstract_state, initial_state
-from mixcon3d_jax.training.step import Batch, Metrics, StepConfig, compile_train_step
+from mixcon3d_jax.training.step import Batch, StepConfig, compile_train_step
+from mixcon3d_jax.training.step_profile import StepProfile, check_profile, profiled_steps
 from mixcon3d_jax.training.targets import open_target_clip
 
 Evaluate = Callable[[TrainState, tuple[str, ...]], dict[str, float]]
@@ -63,16 +66,22 @@ def train(config: ConfigDict, workdir: AnyPath, mesh: Mesh, evaluate: Evaluate) 
     clip = on_every_process(lambda: open_target_clip(config, mesh))
     data = on_every_process(lambda: open_run_data(config, rows, clip))
     steps = run_config.step_config(config, len(data.source))
+    profiled = profiled_steps(config.profile)
+    check_profile(profiled, steps.optimizer.total_steps)
     with (
         PreemptionWatch() as preemption,
         claimed(workdir, config, data.checksums) as check_claim,
+        program_cache(workdir, config.compilation_cache) as programs,
         Checkpoints(
             workdir, config.checkpoint.keep, keep_every=config.checkpoint.keep_every
         ) as checkpoints,
+        StepProfile(workdir, profiled) as profile,
     ):
         state, missing = _begin(config, steps, mesh, checkpoints)
         start, total = int(state.step), steps.optimizer.total_steps
         _announce(state, len(data.source), start, total, mesh)
+        if profiled and start >= profiled.stop:
+            _say(f"nothing is profiled: steps {config.profile} (config.profile) are done already")
         log = TrainingLog(
             workdir,
             config,
@@ -92,12 +101,12 @@ def train(config: ConfigDict, workdir: AnyPath, mesh: Mesh, evaluate: Evaluate) 
                 preemption,
                 log,
                 check_claim,
+                profile,
+                programs,
             )
             towers, frozen = (clip.towers, (clip.weights,)) if clip else (None, ())
             step_fn = CompiledTogether(compile_train_step(steps, mesh, state, towers))
-            state = run.to_the_end(
-                state, lambda state, batch: step_fn(state, batch, *frozen), evaluate
-            )
+            state = run.to_the_end(state, step_fn, frozen, evaluate)
     if jax.process_index() == 0:
         plot_curves(workdir)
     return state
@@ -117,14 +126,17 @@ class _Run:
     preemption: PreemptionWatch
     log: TrainingLog
     check_claim: Callable[[], None]
+    profile: StepProfile
+    programs: str
 
     def to_the_end(
         self,
         state: TrainState,
-        step_fn: Callable[[TrainState, Batch], tuple[TrainState, Metrics]],
+        step_fn: CompiledTogether,
+        frozen: tuple[Tree, ...],
         evaluate: Evaluate,
     ) -> TrainState:
-        config, total, log = self.config, self.total, self.log
+        config, total, log, profile = self.config, self.total, self.log, self.profile
         start = int(state.step)
         losses = LossWatch(self.workdir, self._batch_ids)
         best = BestCheckpoint(
@@ -145,8 +157,11 @@ class _Run:
             log.restart_clock()
 
         batches = self._batches(start)
-        began = time.perf_counter()
+        if start < total:
+            batches = self._compile(step_fn, state, batches, frozen)
         for step in range(start, total):
+            if profile.stop_if_due(step, state):
+                log.restart_clock()
             # Not before the first step: whoever is asked to leave again and again still gets on.
             preempted = step > start and self.preemption.reached()
             if preempted or (step > start and _due(step, config.checkpoint.every_steps)):
@@ -156,7 +171,10 @@ class _Run:
                 raise PreemptedError(step)
             if step and _due(step, config.eval.every_steps):
                 evaluate_and_keep(step)
-            state, metrics = step_fn(state, next(batches))
+            began = time.perf_counter()
+            profile.start_if_due(step, state)
+            with jax.profiler.StepTraceAnnotation("train", step_num=step):
+                state, metrics = step_fn(state, next(batches), *frozen)
             log.add(metrics)
             losses.add(step, metrics)
             if step == start:
@@ -166,11 +184,28 @@ class _Run:
             if _due(step + 1, config.log.every_steps) or step + 1 == total:
                 losses.check()
                 log.report(step + 1)
+        profile.stop_if_due(total, state)
         if total > start:
             save()
             self.checkpoints.wait()
         evaluate_and_keep(total)
         return state
+
+    def _compile(
+        self,
+        step_fn: CompiledTogether,
+        state: TrainState,
+        batches: Iterator[Batch],
+        frozen: tuple[Tree, ...],
+    ) -> Iterator[Batch]:
+        """Compiles the step for the first batch; returns the same batches."""
+        _say("compiling the training step ...")
+        first = next(batches)
+        compilation = step_fn.compile(state, first, *frozen)
+        source = f" (from {self.programs})" if compilation.from_cache else ""
+        _say(f"compiled in {format_seconds(compilation.seconds)}{source}")
+        self.log.restart_clock()
+        return itertools.chain([first], batches)
 
     def _batches(self, start: int) -> Iterator[Batch]:
         return train_batches(
@@ -234,8 +269,6 @@ def _announce(state: TrainState, records: int, start: int, total: int, mesh: Mes
     _say(f"{parameter_count(state.params):,} parameters, {records:,} shapes, mesh {shape}")
     if start:
         _say(f"continuing from step {start} of {total}")
-    if start < total:
-        _say("compiling the training step ...")
 
 
 def _say(message: str) -> None:

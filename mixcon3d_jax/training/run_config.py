@@ -20,6 +20,7 @@ from mixcon3d_jax.models.pointbert import SCALINGS, PointBERTConfig
 from mixcon3d_jax.models.variables import flatten, model_structure
 from mixcon3d_jax.training.optimizer import OptimizerConfig, trained_mask
 from mixcon3d_jax.training.step import StepConfig
+from mixcon3d_jax.training.step_profile import profiled_steps
 
 
 class ConfigError(InputError):
@@ -32,11 +33,12 @@ EVALUATION_MODES = ("point", "image", "image_multiview", "fused", "fused_multivi
 # Keys that may differ when a run is continued: they change neither data nor weights.
 _FREE_KEYS = ("virtual_cpu_devices", "distributed.", "clip.path", "clip.images_at_once",
               "data.root", "data.stage_to", "data.num_threads", "model.remat", "optim.negatives",
-              "optim.logit_block", "mesh.", "checkpoint.", "log.", "eval.")  # fmt: skip
+              "optim.logit_block", "mesh.", "checkpoint.", "log.", "eval.", "compilation_cache",
+              "profile")  # fmt: skip
 
 
 def check_values(config: ConfigDict) -> None:
-    """Raises a `ConfigError` that names the first key whose value can't be used."""
+    """Raises an `InputError` that names the first key whose value can't be used."""
     at_least = {
         "clip.images_at_once": 1,
         "data.num_points": 1,
@@ -65,6 +67,7 @@ def check_values(config: ConfigDict) -> None:
     for key, smallest in at_least.items():
         if values[key] < smallest:
             raise ConfigError(f"config.{key} is {values[key]}; it must be {smallest} or more")
+    profiled_steps(config.profile)
     _check_neighbors(config)
     _check_parts(config)
     _check_patterns(config)

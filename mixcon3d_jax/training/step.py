@@ -12,7 +12,7 @@ import optax
 from flax import nnx
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from mixcon3d_jax import losses
 from mixcon3d_jax.data.augment import AugmentConfig, apply_augmentation, draw_augmentation
@@ -23,6 +23,7 @@ from mixcon3d_jax.models.mixcon3d import (
     MixCon3D,
     MixCon3DConfig,
 )
+from mixcon3d_jax.models.pointbert import Groups, find_groups
 from mixcon3d_jax.models.variables import Tree, model_structure, split_module
 from mixcon3d_jax.sharding import MESH_AXES, batch_sharding
 from mixcon3d_jax.training.gradients import (
@@ -78,8 +79,10 @@ class StepConfig:
 def embed_batch(
     model: MixCon3D, batch: Batch, *, train: bool
 ) -> dict[str, Float[Array, "batch D"]]:
-    """The four embeddings that the losses compare."""
-    point = model.embed_points(batch["points"], batch["colors"], train=train)
+    """The four embeddings that the losses compare; `groups` of the clouds, if they are known."""
+    point = model.embed_points(
+        batch["points"], batch["colors"], groups=batch.get("groups"), train=train
+    )
     image = model.embed_views(batch["view_embeddings"])
     return {
         "point": point,
@@ -96,15 +99,24 @@ def batch_gradients(
     rows = {name: array for name, array in batch.items() if name != "has_text"}
     if config.augment is not None:
         key = jax.random.fold_in(jax.random.key(config.seed), state.step)
-        rows["draws"] = draw_augmentation(key, *batch["points"].shape[:2], config.augment)
+        with jax.named_scope("augmentation"):
+            rows["draws"] = draw_augmentation(key, *batch["points"].shape[:2], config.augment)
+
+    def clouds(rows):
+        points, colors = unpack_clouds(rows["points"], rows["colors"])
+        if config.augment is not None:
+            with jax.named_scope("augmentation"):
+                points, colors = apply_augmentation(rows["draws"], points, colors)
+        return {"points": points, "colors": colors}
+
+    def group(rows):
+        return _packed(find_groups(clouds(rows)["points"], config.model.encoder), rows["points"])
 
     def embed(params, rows):
         model = nnx.merge(structure, params, state.stats)
-        points, colors = unpack_clouds(rows["points"], rows["colors"])
-        if config.augment is not None:
-            points, colors = apply_augmentation(rows["draws"], points, colors)
-        rows = rows | {"points": points, "colors": colors}
-        embeddings = embed_batch(model, rows, train=not config.frozen_statistics)
+        rows = rows | clouds(rows)
+        with jax.named_scope("embed"):
+            embeddings = embed_batch(model, rows, train=not config.frozen_statistics)
         return embeddings, split_module(model)[2]
 
     global_terms = jax.shard_map(
@@ -120,16 +132,23 @@ def batch_gradients(
     )
 
     def loss(embeddings, logit_scales):
-        terms = global_terms(embeddings, logit_scales, batch["has_text"])
-        return losses.total_loss(terms, config.weights), terms
+        with jax.named_scope("losses"):
+            terms = global_terms(embeddings, logit_scales, batch["has_text"])
+            return losses.total_loss(terms, config.weights), terms
 
     if config.accum_steps == 1:
         return whole_batch_gradients(embed, loss, state.params, rows)
     found = accumulated_gradients(
-        embed, loss, state.params, rows, accum_steps=config.accum_steps, mesh=mesh
+        embed, group, loss, state.params, rows, accum_steps=config.accum_steps, mesh=mesh
     )
     # The mean of equal numbers can be off by a rounding.
     return found._replace(stats=state.stats) if config.frozen_statistics else found
+
+
+def _packed(groups: Groups, points: Shaped[Array, "batch points 3"]) -> Groups:
+    """The indices in the smallest type that holds them."""
+    kind = jnp.uint16 if points.shape[1] <= 1 << 16 else jnp.int32
+    return jax.tree.map(lambda index: index.astype(kind), groups)
 
 
 def train_step(
@@ -155,15 +174,10 @@ def train_step(
     loss, terms, stats, grads = batch_gradients(
         state, batch, structure=structure, config=config, mesh=mesh
     )
-    optimizer = make_optimizer(config.optimizer)
-    trained = trained_mask(state.params, config.frozen)
-    updates, opt_state = optimizer.update(_kept(grads, trained), state.opt_state, state.params)
-    params = optax.apply_updates(state.params, _kept(updates, trained))
-    params["logit_scales"] = {
-        name: jnp.clip(scale, 0.0, MAX_LOGIT_SCALE) if re.fullmatch(config.clamped, name) else scale
-        for name, scale in params["logit_scales"].items()
-    }
+    with jax.named_scope("optimizer"):
+        params, opt_state = _updated(state, grads, config)
 
+    @jax.named_scope("ema")
     def average(old, new):
         return config.ema_decay * old + (1.0 - config.ema_decay) * new
 
@@ -179,6 +193,20 @@ def train_step(
         ema_params=jax.tree.map(average, state.ema_params, params),
         ema_stats=jax.tree.map(average, state.ema_stats, stats),
     ), metrics
+
+
+def _updated(state: TrainState, grads: Tree, config: StepConfig) -> tuple[Tree, Any]:
+    """Parameters and the optimiser's state after an update with these gradients."""
+    trained = trained_mask(state.params, config.frozen)
+    updates, opt_state = make_optimizer(config.optimizer).update(
+        _kept(grads, trained), state.opt_state, state.params
+    )
+    params = optax.apply_updates(state.params, _kept(updates, trained))
+    params["logit_scales"] = {
+        name: jnp.clip(scale, 0.0, MAX_LOGIT_SCALE) if re.fullmatch(config.clamped, name) else scale
+        for name, scale in params["logit_scales"].items()
+    }
+    return params, opt_state
 
 
 def _kept(tree: Tree, mask: Tree) -> Tree:
@@ -241,7 +269,9 @@ def compile_train_step(
     update = functools.partial(train_step, structure=structure, config=config, mesh=mesh)
 
     def step_with_towers(state: TrainState, batch: Batch, clip: Tree):
-        return update(state, towers.embed(clip, batch, mesh))
+        with jax.named_scope("towers"):
+            batch = towers.embed(clip, batch, mesh)
+        return update(state, batch)
 
     step = update if towers is None else step_with_towers
     shardings = jax.tree.map(lambda leaf: leaf.sharding, state)

@@ -13,11 +13,12 @@ from mixcon3d_jax import losses
 from mixcon3d_jax.models.variables import flatten, model_structure, split_module
 from mixcon3d_jax.sharding import batch_sharding, make_mesh, state_shardings
 from mixcon3d_jax.training.optimizer import make_optimizer
-from mixcon3d_jax.training.state import initial_state
-from mixcon3d_jax.training.step import batch_gradients, embed_batch
+from mixcon3d_jax.training.state import abstract_state, initial_state
+from mixcon3d_jax.training.step import batch_gradients, compile_train_step, embed_batch
 from tests.training.test_step import CONFIG, batch
 
 FROZEN = dataclasses.replace(CONFIG, frozen_statistics=True)
+PATCHES = CONFIG.model.encoder.patches
 
 
 @functools.lru_cache
@@ -115,3 +116,57 @@ def test_batch_norm_sees_micro_batches_of_all_devices():
     mean = "encoder/set_abstraction/norms/0/mean"
     first, second = (flatten(each)[mean] for each in after)
     assert np.abs(first - second).max() > 1e-4
+
+
+def sampling_loops(jaxpr):
+    """How many loops over the groups' centers there are in it and everything inside."""
+    return sum(
+        (equation.primitive.name == "scan" and equation.params["length"] == PATCHES)
+        + sum(map(sampling_loops, inner_jaxprs(equation)))
+        for equation in jaxpr.eqns
+    )
+
+
+def inner_jaxprs(equation):
+    values = jax.tree.leaves(list(equation.params.values()), is_leaf=lambda x: hasattr(x, "eqns"))
+    return [inner for value in values if hasattr(inner := getattr(value, "jaxpr", value), "eqns")]
+
+
+def loops(jaxpr, length):
+    """All loops of so many rounds, in the order in which they run."""
+    found = []
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "scan" and equation.params["length"] == length:
+            found.append(equation)
+        else:
+            found += [loop for inner in inner_jaxprs(equation) for loop in loops(inner, length)]
+    return found
+
+
+def step_jaxpr(config):
+    mesh = make_mesh(1, 2, 1, jax.devices()[:2])
+    state = abstract_state(config.model, make_optimizer(config.optimizer), mesh)
+    step = compile_train_step(config, mesh, state)
+    return jax.make_jaxpr(step)(state, batch()).jaxpr
+
+
+@pytest.mark.parametrize("accum_steps", [1, 4])
+@pytest.mark.parametrize("remat", [False, True])
+def test_a_step_samples_and_groups_each_cloud_once(accum_steps, remat):
+    """The second pass over the micro-batches takes the groups from the first, in two bytes each."""
+    model = dataclasses.replace(CONFIG.model, remat=remat)
+    jaxpr = step_jaxpr(dataclasses.replace(CONFIG, model=model, accum_steps=accum_steps))
+    assert sampling_loops(jaxpr) == 1
+    if accum_steps > 1:
+        first, _ = loops(jaxpr, accum_steps)
+        assert sum(map(sampling_loops, inner_jaxprs(first))) == 1
+        kept = {
+            (var.aval.shape, var.aval.dtype.name)
+            for var in first.outvars
+            if var.aval.dtype.kind in "iu"
+        }
+        neighbors = CONFIG.model.encoder.neighbors
+        assert kept == {
+            ((accum_steps, 16 // accum_steps, PATCHES), "uint16"),
+            ((accum_steps, 16 // accum_steps, PATCHES, neighbors), "uint16"),
+        }
