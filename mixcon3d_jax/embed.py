@@ -58,9 +58,9 @@ def main(arguments: list[str] | None = None) -> int:
         index = Index.of(model.weights, args.mode, found)
         write_index(args.output, index)
         count = "1 shape" if len(index) == 1 else f"{len(index):,} shapes"
-        how = "by points" if args.mode == "point" else "fused with renders"
+        how = {"point": "by points", "fused": "by points and renders"}[args.mode]
         size = index.embeddings.shape[1]
-        print(f"{args.output}: {count}, embeddings of {size}, {how}, of {index.model}")
+        print(f"{args.output}: {count} {how}, {size} numbers each, by {index.model}")
     return status
 
 

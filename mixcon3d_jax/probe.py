@@ -67,7 +67,7 @@ def main(arguments: list[str] | None = None) -> None:
     found = probe(train, test, args.shots, args.repeats, args.strength)
     if others:
         print(f"{others} test shapes are left out: --train has nothing of their classes")
-    how = "by points" if args.mode == "point" else "fused with renders"
+    how = {"point": "by points", "fused": "by points and renders"}[args.mode]
     print(f"{model.weights.description}, {how}, {len(test.rows):,} test shapes")
     print(format_accuracies(found))
     if args.output:

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import sys
 import threading
 import time
 from collections import deque
@@ -57,7 +58,10 @@ def in_order(
       InputError: when a worker process is killed.  What a call raises is raised here.
     """
     executor: Executor
-    executor = _process_pool(workers) if workers else ThreadPoolExecutor(os.cpu_count())
+    if workers:
+        executor = _process_pool(workers)
+    else:
+        executor = ThreadPoolExecutor(os.cpu_count(), initializer=_give_way)
     begun: deque = deque()
     try:
         for task in tasks:
@@ -73,6 +77,12 @@ def in_order(
         ) from error
     finally:
         executor.shutdown(cancel_futures=True)
+
+
+def _give_way() -> None:
+    """Lowers this thread's priority: those that compute with the results must not wait for it."""
+    if sys.platform == "linux":  # elsewhere a priority is of the whole process
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
 
 
 def _process_pool(workers: int) -> ProcessPoolExecutor:

@@ -75,8 +75,8 @@ def _axis(path: Path, up_axis: UpAxis | None) -> UpAxis:
     known = up_axis or _KNOWN_AXES.get(path.suffix.lower())
     if known is None:
         raise InputError(
-            f"{path}: nothing in a {path.suffix.lower()[1:] or 'nameless'} file says which axis "
-            "points up; say --up-axis=y or --up-axis=z (up_axis= in Python)"
+            f"{path}: files of this kind don't say which axis points up; say --up-axis=y or "
+            "--up-axis=z (up_axis= in Python)"
         )
     if known not in ("y", "z"):
         raise InputError(f"up axis {known!r}: it must be 'y' or 'z'")

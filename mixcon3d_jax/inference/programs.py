@@ -4,6 +4,7 @@ A batch that is not full is filled up with zeros.  So a program is compiled once
 is the same whatever else is in its batch.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
 import jax
@@ -23,6 +24,8 @@ from mixcon3d_jax.training.run_config import model_config
 # Rows of a batch: a CPU gains nothing from more, and an accelerator wants them.
 _BATCH = {"cpu": 16}
 _BATCH_ELSEWHERE = 64
+# Batches that the device has to do while the host is late with the next.
+_BATCHES_AHEAD = 2
 
 
 class Programs:
@@ -58,20 +61,20 @@ class Programs:
     def rows_of(
         self, program: Callable, batches: Iterable[tuple[np.ndarray, ...]]
     ) -> Iterator[np.ndarray]:
-        """The rows of each batch, as float32; the device works while the next one is prepared.
+        """The rows of each batch, as float32; the device works while the next ones are prepared.
 
         Args:
           program: one of this object's.
           batches: what it takes, of at most `batch_size` rows.
         """
-        running: tuple[Array, int] | None = None
+        running: deque[tuple[Array, int]] = deque()
         for batch in batches:
-            started = self.started(program, *batch), len(batch[0])
-            if running:
-                yield np.asarray(running[0])[: running[1]]
-            running = started
-        if running:
-            yield np.asarray(running[0])[: running[1]]
+            running.append((self.started(program, *batch), len(batch[0])))
+            if len(running) > _BATCHES_AHEAD:
+                rows, count = running.popleft()
+                yield np.asarray(rows)[:count]
+        for rows, count in running:
+            yield np.asarray(rows)[:count]
 
     def all_rows(self, program: Callable, *arrays: np.ndarray) -> Float[np.ndarray, "rows D"]:
         """What a program gives for any number of rows."""

@@ -77,4 +77,5 @@ def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise LabelsError(f"{path} can't be read as text ({error})") from error
+        reason = getattr(error, "strerror", None) or error
+        raise LabelsError(f"{path} can't be read as text ({reason})") from error

@@ -173,7 +173,11 @@ def test_a_long_query_is_cut_and_it_is_said(index):
     ("command", "arguments", "message"),
     [
         ("embed", ["--output=a.txt", "a.glb"], "must end in .npz or .json or .csv"),
-        ("embed", ["--output=a.npz", "a.ply"], "says which axis points up; say --up-axis=y"),
+        (
+            "embed",
+            ["--output=a.npz", "a.ply"],
+            "a.ply: files of this kind don't say which",
+        ),
         ("embed", ["--output=a.npz"], "the following arguments are required: FILE"),
         ("retrieve", ["--index=nowhere.npz", "--text=a"], "nowhere.npz: no such file; make it"),
         ("retrieve", ["--index=nowhere.npz"], "one of the arguments --text --image --shape"),
@@ -215,7 +219,7 @@ def test_one_command_as_a_program_of_its_own(export, folder, tmp_path):
     output = f"--output={tmp_path / 'a.npz'}"
     done = run(f"--model={export}", output, "--workers=1", folder / "wedge.glb")
     assert done.returncode == 0, done.stderr
-    assert "1 shape, embeddings of 32, by points, of " in done.stdout
+    assert "1 shape by points, 32 numbers each, by " in done.stdout
     assert "embedding: 100%" in done.stderr
     done = run("--model=/nowhere", output, folder / "wedge.glb")
     assert (done.returncode, done.stdout) == (2, "")
