@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, UInt8, UInt16
 
 from mixcon3d_jax.assets import Asset, AssetError, load_asset, render_views, sample_points
-from mixcon3d_jax.assets.asset import Cloud
+from mixcon3d_jax.assets.asset import Cloud, Part
 from mixcon3d_jax.assets.load import UpAxis
 from mixcon3d_jax.data.fixed_point import encode_points
 from mixcon3d_jax.inference.inputs import AssetFile
@@ -73,12 +73,13 @@ def prepare_file(file: AssetFile, preparation: Preparation) -> Prepared | Unread
 def prepare_asset(name: str, asset: Asset, preparation: Preparation) -> Prepared:
     """Prepares a loaded asset.
 
-    Points are drawn with a seed that follows from the numbers of its faces or points: an asset gets
-    the same ones wherever it is, whatever it is called, and turned or scaled as well.
+    Points are drawn with a seed that follows from the numbers of its faces or points: an asset has
+    the same ones wherever it is, whatever it is called, and turned, scaled or exported anew, too.
 
     Raises:
       AssetError: if it has no extent, or one that can't be stored.
     """
+    asset = replace(asset, parts=_in_order(asset.parts))
     rng = np.random.default_rng([_SEED, *_counts(asset)])
     asset, notes = _thinned(asset, preparation.most_points, rng)
     points, colors, sampling_notes = sample_points(asset, preparation.num_points, rng)
@@ -111,6 +112,18 @@ def as_the_model_takes(
 def y_up_to_z_up(points: Float[np.ndarray, "... 3"]) -> Float[np.ndarray, "... 3"]:
     """The proper rotation (x, y, z) -> (x, -z, y)."""
     return np.stack([points[..., 0], -points[..., 2], points[..., 1]], axis=-1)
+
+
+def _in_order(parts: tuple[Part, ...]) -> tuple[Part, ...]:
+    """By size and place: an asset that is exported anew may have its parts in another order."""
+    if len(parts) < 2:
+        return parts
+    middles = np.stack([part.triangles.mean(axis=(0, 1), dtype=np.float64) for part in parts])
+    places = middles / max(np.abs(middles).max(), np.finfo(np.float32).tiny)
+    # Rounded, so that what an export loses in the last digits decides nothing.
+    placed = zip(parts, places.round(3).tolist(), strict=True)
+    ranks = [(len(part.triangles), *place) for part, place in placed]
+    return tuple(parts[index] for index in sorted(range(len(parts)), key=ranks.__getitem__))
 
 
 def _counts(asset: Asset) -> list[int]:

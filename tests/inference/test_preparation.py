@@ -48,6 +48,19 @@ def test_a_turned_mesh_has_the_same_points(tmp_path, suffix):
     np.testing.assert_array_equal(one.colors, other.colors)
 
 
+def test_parts_in_another_order_have_the_same_points(tmp_path):
+    parts = [wedge() for _ in range(3)]
+    for number, part in enumerate(parts):
+        part.apply_translation([0, 0, 4 * number])
+    parts.append(trimesh.creation.box())
+    for name, order in (("a", [0, 1, 2, 3]), ("b", [3, 1, 0, 2])):
+        scene = trimesh.Scene({f"{place}": parts[i] for place, i in enumerate(order)})
+        scene.export(tmp_path / f"{name}.glb")
+    one, other = prepared(tmp_path / "a.glb"), prepared(tmp_path / "b.glb")
+    np.testing.assert_array_equal(one.points, other.points)
+    np.testing.assert_array_equal(one.colors, other.colors)
+
+
 def test_a_model_with_z_up_gets_z_up(tmp_path):
     path = tmp_path / "a.glb"
     wedge().export(path)
