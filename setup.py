@@ -11,6 +11,10 @@ VERSION = re.search(r'^__version__ = "(.+)"$', (PACKAGE / "__init__.py").read_te
 # What preparing one's own 3D assets needs on top of training.
 PREP = ["trimesh>=4.6.13", "embreex>=2.17.7.post5"]
 
+# What `python -m mixcon3d_jax.probe` needs, and `retrieve --backend=faiss`.
+PROBE = ["scikit-learn>=1.5"]
+FAISS = ["faiss-cpu>=1.9"]
+
 # What `gs://` paths need.
 GCS = ["etils[epath-gcs]>=1.9"]
 
@@ -23,7 +27,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["mixcon3d_jax", "mixcon3d_jax.*"]),
-    package_data={"mixcon3d_jax": ["small_clip/*"]},
+    package_data={"mixcon3d_jax": ["small_clip/*", "models/prompt_templates.json"]},
     install_requires=[
         "absl-py>=2.1",
         "array_record>=0.8.1",
@@ -51,12 +55,16 @@ setup(
         "prep": PREP,
         "beam": ["apache-beam>=2.77"],
         "gcs": GCS,
+        "probe": PROBE,
+        "faiss": FAISS,
         "torch": ["torch>=2.13"],
         "benchmark": ["torch>=2.13", "fpsample>=1.0"],
         "tpu": ["jax[tpu]>=0.10.2"],
         "dev": [
             *PREP,
             *GCS,
+            *PROBE,
+            *FAISS,
             "hypothesis>=6.100",
             "psutil>=6.0",
             "pytest>=8.0",

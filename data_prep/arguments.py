@@ -3,28 +3,14 @@
 import argparse
 from collections.abc import Callable, Collection
 
-CLIP_HELP = "a folder in Hugging Face layout, a repository of the hub (OWNER/NAME), or 'small'"
+from mixcon3d_jax import arguments
+from mixcon3d_jax.arguments import CLIP_HELP as CLIP_HELP
+from mixcon3d_jax.arguments import whole_number as whole_number
 
 
 def command_parser(module: str, description: str, example: str) -> argparse.ArgumentParser:
     """The parser of `python -m data_prep.MODULE`; description and example are shown as they are."""
-    return argparse.ArgumentParser(
-        prog=f"python -m data_prep.{module}",
-        description=description,
-        epilog=example,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-
-
-def whole_number(least: int) -> Callable[[str], int]:
-    """Reads a flag's value as a whole number of `least` or more."""
-
-    def read(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"'{text}' is no whole number of {least} or more")
-        return int(text)
-
-    return read
+    return arguments.command_parser(f"data_prep.{module}", description, example)
 
 
 def names_among(known: Collection[str]) -> Callable[[str], list[str]]:

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data_prep.arguments import CLIP_HELP, command_parser, whole_number
-from data_prep.manifest import hold_out, read_manifest
+from data_prep.hold_out import hold_out
 from data_prep.prepare_asset import Outcome, PrepareOptions
 from data_prep.report import print_report, write_report
 from data_prep.sheets import write_contact_sheets
-from data_prep.storage import check_writable
 from data_prep.workers import prepare_all
+from mixcon3d_jax.assets.manifest import read_manifest
 from mixcon3d_jax.errors import InputError, exit_on_input_error
+from mixcon3d_jax.files import check_writable
 
 if TYPE_CHECKING:
     from mixcon3d_jax.models.clip_folder import ClipFolder

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Float32
 
-from data_prep.prompts import class_phrase
 from data_prep.storage import DAMAGED
 from mixcon3d_jax.errors import InputError
 from mixcon3d_jax.files import npy_bytes, write_whole
+from mixcon3d_jax.models.prompts import class_phrase
 
 
 class ClassEmbeddingsError(InputError):

@@ -2,10 +2,8 @@
 
 import argparse
 import dataclasses
-import json
 import shutil
 import sys
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +17,11 @@ from data_prep.class_embedding_file import (
     write_class_embeddings,
 )
 from data_prep.embedding import embed_prompts, open_clip
-from data_prep.prompts import PROMPT_TEMPLATES, class_phrase
-from data_prep.storage import check_writable
 from mixcon3d_jax.errors import InputError, exit_on_input_error
+from mixcon3d_jax.files import check_writable
 from mixcon3d_jax.models.clip_folder import ClipFolder
+from mixcon3d_jax.models.label_files import read_labels, read_templates
+from mixcon3d_jax.models.prompts import PROMPT_TEMPLATES, class_phrase
 
 _DESCRIPTION = """\
 Embeds class names with a CLIP, for zero-shot classification.  Each name is put into every prompt
@@ -36,10 +35,6 @@ _EXAMPLE = """\
 example:
   python -m data_prep.class_embeddings --labels=names.txt --clip=small --output=names.npy
 """
-
-
-class LabelsError(InputError):
-    """A list of labels or templates that can't be used."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -96,58 +91,6 @@ def embed_classes(
     embeddings = embed_prompts(clip, work, phrases, templates)
     write_class_embeddings(output, np.stack([embeddings[phrase] for phrase in phrases]), info)
     shutil.rmtree(work, ignore_errors=True)
-
-
-def read_labels(path: Path) -> tuple[str, ...]:
-    """The names in a JSON list (`.json`) or in a text file with a name a line.
-
-    Raises:
-      LabelsError: it can't be read, is empty, or names a class twice.
-    """
-    if path.suffix == ".json":
-        labels = [label.strip() for label in _read_json_list(path)]
-    else:
-        labels = [line.strip() for line in _read_text(path).splitlines() if line.strip()]
-    if not labels:
-        raise LabelsError(f"{path} names no class")
-    if "" in labels:
-        raise LabelsError(f"{path}: the name of class {labels.index('')} is empty")
-    twice = [name for name, n in Counter(map(class_phrase, labels)).items() if n > 1]
-    if twice:
-        raise LabelsError(f"{path} names the class {twice[0]!r} more than once")
-    return tuple(labels)
-
-
-def read_templates(path: Path) -> tuple[str, ...]:
-    """The prompt templates in a JSON list.
-
-    Raises:
-      LabelsError: it can't be read, is empty, or one has no `{}`.
-    """
-    templates = _read_json_list(path)
-    if not templates:
-        raise LabelsError(f"{path} has no template")
-    for index, template in enumerate(templates):
-        if "{}" not in template:
-            raise LabelsError(f"{path}: template {index}, {template!r}, has no {{}} for the name")
-    return tuple(templates)
-
-
-def _read_json_list(path: Path) -> list[str]:
-    try:
-        content = json.loads(_read_text(path))
-    except ValueError as error:
-        raise LabelsError(f"{path} is no JSON file ({error})") from error
-    if not isinstance(content, list) or not all(isinstance(entry, str) for entry in content):
-        raise LabelsError(f"{path} is no JSON list of strings")
-    return content
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise LabelsError(f"{path} can't be read as text ({error})") from error
 
 
 if __name__ == "__main__":

@@ -10,11 +10,11 @@ from pathlib import Path, PurePosixPath
 
 from data_prep.arguments import command_parser, whole_number
 from data_prep.hub import RemoteFile, list_files
-from data_prep.storage import check_writable
 from data_prep.transfer import bytes_here, fetch_all
 from data_prep.unzip import unpack_zip
 from data_prep.verified import Verified
 from mixcon3d_jax.errors import InputError, exit_on_input_error
+from mixcon3d_jax.files import check_writable
 
 REPO_ID = "OpenShape/openshape-training-data"
 META_DATA = "meta_data.zip"

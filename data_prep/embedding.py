@@ -14,16 +14,15 @@ import numpy as np
 from jaxtyping import Float32
 
 from data_prep.prepare_asset import decode_render, read_prepared
-from data_prep.prompts import PROMPT_TEMPLATES, prompts
 from data_prep.storage import DAMAGED
 from mixcon3d_jax.assets import NUM_VIEWS
 from mixcon3d_jax.files import npy_bytes, write_whole
 from mixcon3d_jax.models.clip import NUMERICS
 from mixcon3d_jax.models.clip_folder import ClipFolder
+from mixcon3d_jax.models.prompts import PROMPT_TEMPLATES, embed_in_prompts
 from mixcon3d_jax.progress import progress
 from mixcon3d_jax.sharding import make_mesh
 
-TEXT_BATCH = 256
 _ASSETS_PER_BLOCK = 8
 _TEXTS_PER_BLOCK = 64
 
@@ -103,16 +102,6 @@ def embed_prompts(
         lambda block: embed_in_prompts(clip, block, templates),
         "embedding prompts",
     )
-
-
-def embed_in_prompts(
-    clip: ClipFolder, texts: Sequence[str], templates: Sequence[str] = PROMPT_TEMPLATES
-) -> Float32[np.ndarray, "texts D"]:
-    """The mean of the unit-length embeddings of a text in all templates, brought to length 1."""
-    filled = [prompt for text in texts for prompt in prompts(text, templates)]
-    rows = clip.embed_texts(filled, batch_size=TEXT_BATCH)
-    mean = rows.reshape(len(texts), len(templates), clip.embedding_size).mean(axis=1)
-    return mean / np.linalg.norm(mean, axis=1, keepdims=True)
 
 
 def _embed_distinct(

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data_prep.manifest import Entry
 from data_prep.prepare_asset import Outcome, PrepareOptions, asset_fingerprint
-from data_prep.prompts import PROMPT_TEMPLATES
 from data_prep.records import RecordOptions
+from mixcon3d_jax.assets.manifest import Entry
 from mixcon3d_jax.data.schema import SCHEMA_VERSION, SchemaError
 from mixcon3d_jax.data.source import read_card
 from mixcon3d_jax.models.clip_folder import ClipFolder
+from mixcon3d_jax.models.prompts import PROMPT_TEMPLATES
 
 PREPARATION_FILE = "preparation.json"
 

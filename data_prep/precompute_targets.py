@@ -10,8 +10,6 @@ from pathlib import Path
 
 from data_prep.arguments import CLIP_HELP, command_parser, whole_number
 from data_prep.embedding import open_clip
-from data_prep.prompts import class_phrase
-from data_prep.storage import check_writable
 from data_prep.target_blocks import TargetBlocks
 from mixcon3d_jax.commands import leaves_at_once
 from mixcon3d_jax.data.schema import DatasetCard, SchemaError
@@ -25,7 +23,9 @@ from mixcon3d_jax.distributed.agreement import (
 from mixcon3d_jax.distributed.processes import find_processes
 from mixcon3d_jax.distributed.start import start
 from mixcon3d_jax.errors import InputError, exit_on_input_error
+from mixcon3d_jax.files import check_writable
 from mixcon3d_jax.models.clip import NUMERICS
+from mixcon3d_jax.models.prompts import class_phrase
 
 _DESCRIPTION = """\
 Makes a data set of another one's shapes whose views and texts are embedded with --clip, by all

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from data_prep.embedding import embed_prompts, embed_texts, embed_views
-from data_prep.manifest import Entry
 from data_prep.prepare_asset import Outcome, PrepareOptions, read_prepared
-from data_prep.prompts import class_phrase
 from mixcon3d_jax.assets import NUM_VIEWS
+from mixcon3d_jax.assets.manifest import Entry
 from mixcon3d_jax.data.schema import DatasetCard, Record, Text
 from mixcon3d_jax.data.writer import write_dataset
 from mixcon3d_jax.models.clip_folder import ClipFolder
+from mixcon3d_jax.models.prompts import class_phrase
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_prep.manifest import Entry
 from data_prep.prepare_asset import Outcome
+from mixcon3d_jax.assets.manifest import Entry
 from mixcon3d_jax.files import write_whole
 
 

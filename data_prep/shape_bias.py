@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from data_prep.manifest import Entry, read_manifest
 from mixcon3d_jax.assets import load_asset, sample_points
+from mixcon3d_jax.assets.manifest import Entry, read_manifest
 from mixcon3d_jax.errors import InputError, exit_on_input_error
 from mixcon3d_jax.progress import progress
 

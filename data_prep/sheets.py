@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from data_prep.manifest import Entry
 from data_prep.prepare_asset import decode_render, read_prepared
 from mixcon3d_jax.assets import NUM_VIEWS, contact_sheet
+from mixcon3d_jax.assets.manifest import Entry
 from mixcon3d_jax.files import write_whole
 
 _SHEETS, _ROWS, _COLUMNS = 4, 6, 12

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
-from data_prep.prompts import class_phrase, prompts
 from data_prep.shapes import CLASSES
 from data_prep.shapes.colours import NAMED_COLOURS
 from data_prep.small_clip_data import RenderedObjects, render_objects
@@ -22,6 +21,7 @@ from data_prep.small_clip_texts import made_up_words
 from mixcon3d_jax.errors import exit_on_input_error
 from mixcon3d_jax.models.clip_folder import ClipFolder
 from mixcon3d_jax.models.layers import normalize
+from mixcon3d_jax.models.prompts import class_phrase, prompts
 
 # Training draws the objects of each class from index 0 on.
 HELD_OUT_FROM = 10_000

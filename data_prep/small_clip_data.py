@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from data_prep.prompts import class_phrase
 from data_prep.shapes import CLASSES
 from data_prep.small_clip_folder import IMAGE_SIZE
 from data_prep.synthetic import make_object
 from mixcon3d_jax.assets import NUM_VIEWS, load_asset, render_views
+from mixcon3d_jax.models.prompts import class_phrase
 from mixcon3d_jax.progress import progress
 
 SPLIT = "clip"

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Int
 
-from data_prep.prompts import PROMPT_TEMPLATES
 from data_prep.shapes import CLASSES
 from data_prep.small_clip_data import class_names
+from mixcon3d_jax.models.prompts import PROMPT_TEMPLATES
 
 # How often the text of an object is: its class in a prompt template or bare; its own text in a
 # template; one of its own texts as it is.

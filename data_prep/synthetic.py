@@ -21,7 +21,6 @@ import numpy as np
 import trimesh
 from jaxtyping import Float
 
-from data_prep.prompts import class_phrase
 from data_prep.shapes import CLASSES, SEEN_CLASSES, UNSEEN_CLASSES
 from data_prep.shapes.captions import write_captions
 from data_prep.shapes.colours import paint_parts
@@ -29,6 +28,7 @@ from data_prep.shapes.scene import build_scene
 from data_prep.shapes.surfaces import Surface, join, rotation
 from mixcon3d_jax.assets.triangles import triangle_areas
 from mixcon3d_jax.errors import InputError, exit_on_input_error
+from mixcon3d_jax.models.prompts import class_phrase
 from mixcon3d_jax.progress import progress
 
 # The natural logarithm of the most that an axis is stretched or shrunk by.

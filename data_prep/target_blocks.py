@@ -15,8 +15,6 @@ import jax
 import numpy as np
 from jaxtyping import Float32
 
-from data_prep.embedding import TEXT_BATCH, embed_in_prompts
-from data_prep.prompts import PROMPT_TEMPLATES
 from data_prep.storage import DAMAGED
 from mixcon3d_jax.data.schema import Record, SchemaError, Text, decode_record
 from mixcon3d_jax.data.source import open_split
@@ -24,6 +22,7 @@ from mixcon3d_jax.data.writer import CHECKSUMS_FILE
 from mixcon3d_jax.distributed.agreement import as_first_process_finds
 from mixcon3d_jax.files import npz_bytes, write_whole
 from mixcon3d_jax.models.clip_folder import ClipFolder
+from mixcon3d_jax.models.prompts import PROMPT_TEMPLATES, TEXT_BATCH, embed_in_prompts
 from mixcon3d_jax.progress import progress
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_prep.manifest import Entry
 from data_prep.prepare_asset import Outcome, PrepareOptions, prepare
-from data_prep.processes import in_processes
+from mixcon3d_jax.assets.manifest import Entry
+from mixcon3d_jax.workers import in_processes
 
 
 def prepare_all(

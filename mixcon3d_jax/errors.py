@@ -1,8 +1,10 @@
 """The one kind of error that a user can mend, and how commands show it."""
 
+import contextlib
 import functools
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 
 
 class InputError(Exception):
@@ -30,3 +32,24 @@ def exit_on_input_error(main: Callable[..., int | None]) -> Callable[..., int | 
             sys.exit(error.exit_status)
 
     return wrapped
+
+
+class InputWarning(UserWarning):
+    """Something given by the user is used, but not as it was given; the message says how."""
+
+
+@contextlib.contextmanager
+def plain_warnings() -> Iterator[None]:
+    """For commands: of an `InputWarning` only the message is seen, as often as it is given."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", InputWarning)
+        show = warnings.showwarning
+
+        def plainly(message, category, *rest, **named) -> None:
+            if issubclass(category, InputWarning):
+                print(f"warning: {message}", file=sys.stderr)
+            else:
+                show(message, category, *rest, **named)
+
+        warnings.showwarning = plainly
+        yield

@@ -77,6 +77,20 @@ def write_whole(path: AnyPath, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
+def check_writable(folder: Path) -> None:
+    """Makes a folder and, for a moment, a file in it: hours of work must not end at the first one.
+
+    Raises:
+      WriteError: when that is refused; the message names the folder.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise WriteError.of(folder, error) from error
+
+
 def read_whole(path: AnyPath) -> bytes | None:
     """The content of a file, or None where there is none.
 

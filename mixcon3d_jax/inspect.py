@@ -11,12 +11,13 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from mixcon3d_jax.buckets import AnyPath, absolute, as_path
+from mixcon3d_jax.buckets import AnyPath, as_path
 from mixcon3d_jax.data.source import read_card
 from mixcon3d_jax.data.writer import CARD_FILE
 from mixcon3d_jax.errors import InputError, exit_on_input_error
 from mixcon3d_jax.exchange.model_from_shapes import Dimensions, read_dimensions
 from mixcon3d_jax.exchange.pytorch_names import WeightsError
+from mixcon3d_jax.exchange.runs import find_run
 from mixcon3d_jax.exchange.snapshot import About
 from mixcon3d_jax.exchange.weight_groups import EMA, ENCODER, group_shapes
 from mixcon3d_jax.exchange.weights_file import SAFETENSORS, read_weights
@@ -51,12 +52,9 @@ def describe(path: AnyPath) -> str:
     """
     if path.is_file() and path.suffix in _FILES:
         return _table(f"{path}, a file of weights", _file_rows(path))
-    if (path / CONFIG_FILE).is_file():
-        return _describe_run(path, None)
-    folder = absolute(path).parent
-    is_checkpoint = path.name.isdigit() and folder.name in (CHECKPOINTS_FOLDER, BEST_FOLDER)
-    if is_checkpoint and path.is_dir() and (folder.parent / CONFIG_FILE).is_file():
-        return _describe_run(folder.parent, int(path.name), folder.name)
+    place = find_run(path)
+    if place is not None:
+        return _describe_run(*place)
     folders = [path, *sorted(path.iterdir())] if path.is_dir() else []
     tables = [
         _table(f"{folder}, a data set", _dataset_rows(folder))

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "mixcon3d_jax"
 
 # Stages in the order in which data flows; a module imports from its own stage and earlier ones.
 STAGES = (
-    ("errors", "buckets", "files", "progress", "host_memory"),
+    ("errors", "buckets", "files", "progress", "host_memory", "arguments", "extras", "workers"),
     ("distributed",),
     ("sharding",),
     ("assets",),
@@ -21,9 +21,21 @@ STAGES = (
     ("training",),
     ("evaluation",),
     ("exchange",),
+    ("inference",),
     ("planning",),
     ("commands",),
-    ("train", "evaluate", "export", "import_torch", "inspect", "plan"),
+    (
+        "train",
+        "evaluate",
+        "plan",
+        "embed",
+        "classify",
+        "retrieve",
+        "probe",
+        "export",
+        "import_torch",
+        "inspect",
+    ),
 )
 STAGE_OF = {name: number for number, names in enumerate(STAGES) for name in names}
 ENTRY_POINTS = STAGES[-1]

@@ -14,8 +14,8 @@ from data_prep.benchmarks.modelnet40 import read_modelnet40
 from data_prep.benchmarks.scanobjectnn import read_scanobjectnn
 from data_prep.benchmarks.write_clouds import write_clouds
 from data_prep.openshape.clip import CLIP_ID
-from data_prep.storage import check_writable
 from mixcon3d_jax.errors import InputError, exit_on_input_error
+from mixcon3d_jax.files import check_writable
 
 # Short ones first, whose faults are known at once; with the original's numbers of shapes.
 BENCHMARKS = {"modelnet40": 2468, "scanobjectnn": 2890, "objaverse_lvis": 46832}

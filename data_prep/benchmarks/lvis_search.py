@@ -13,8 +13,8 @@ from data_prep.benchmarks.files import BenchmarkError
 from data_prep.benchmarks.lvis_units import Found, Wanted, extract
 from data_prep.openshape.gpt4_flags import flags_path, store_flags
 from data_prep.openshape.units import Unit, find_units
-from data_prep.processes import in_processes
 from mixcon3d_jax.data.schema import SCHEMA_VERSION
+from mixcon3d_jax.workers import in_processes
 
 DATASET = "Objaverse"
 

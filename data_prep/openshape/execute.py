@@ -10,9 +10,9 @@ from typing import Any
 from tqdm import tqdm
 
 from data_prep.openshape.convert import Job, convert
-from data_prep.processes import end_with_parent
 from mixcon3d_jax.errors import InputError
 from mixcon3d_jax.progress import byte_progress
+from mixcon3d_jax.workers import end_with_parent
 
 _SECONDS_BETWEEN_LOOKS = 0.2
 

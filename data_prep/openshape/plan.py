@@ -12,10 +12,10 @@ from data_prep.openshape.finished import Finished
 from data_prep.openshape.folders import FOLDERS
 from data_prep.openshape.gpt4_flags import flags_path, store_flags
 from data_prep.openshape.units import Unit
-from data_prep.storage import check_writable
 from mixcon3d_jax.buckets import is_remote
 from mixcon3d_jax.data.schema import SCHEMA_VERSION
 from mixcon3d_jax.data.writer import UNFINISHED
+from mixcon3d_jax.files import check_writable
 
 # The one data set whose raw texts were judged.
 _FLAGGED = "Objaverse"

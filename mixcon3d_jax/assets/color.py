@@ -45,6 +45,8 @@ def to_bytes(colors: np.ndarray) -> UInt8[np.ndarray, "..."]:
       ValueError: for colours that are not finite, negative or over 255.
     """
     colors = np.asarray(colors)
+    if colors.dtype == np.uint8:
+        return colors
     if not np.isfinite(colors).all() or (colors.size and (colors.min() < 0 or colors.max() > 255)):
         raise ValueError("colours must be 0..255 (integers) or 0..1 (floats)")
     if colors.dtype.kind == "f" and (not colors.size or colors.max() <= 1):

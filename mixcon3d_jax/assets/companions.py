@@ -1,5 +1,6 @@
 """Files that an asset refers to by name: materials, textures, buffers."""
 
+import functools
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -11,15 +12,20 @@ class Companions:
 
     Attributes:
       asset: the asset's own file.
-      root: the folder that they must lie in.
+      root: the folder that they must lie in; by default the one that the asset's folder lies in.
       files: what was read, and what was looked for in vain; an asset is the same as before when it
         and all of these are.
     """
 
-    def __init__(self, asset: Path, root: Path):
+    def __init__(self, asset: Path, root: Path | None = None):
         self.asset = asset
-        self.root = root.resolve()
+        self._root = root
         self.files: list[Path] = []
+
+    @functools.cached_property
+    def root(self) -> Path:
+        """Found out when it is needed: most assets refer to nothing."""
+        return (self._root or self.asset.parent.resolve().parent).resolve()
 
     def read(self, name: str) -> bytes:
         """Reads the file that the asset calls `name`.

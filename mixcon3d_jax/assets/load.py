@@ -70,7 +70,7 @@ def load_asset(path: Path, up_axis: UpAxis, root: Path | None = None) -> Asset:
     try:
         # What overflows float32 becomes infinite, which is reported below.
         with np.errstate(over="ignore", invalid="ignore"):
-            asset = reader(Companions(path, root or path.parent.resolve().parent))
+            asset = reader(Companions(path, root))
     except AssetError:
         raise
     except Exception as error:  # Parsers raise every kind of exception on broken files.

@@ -142,7 +142,7 @@ def evaluation_batches(
     for start in range(0, len(source), global_batch):
         wanted = start + rows
         index = np.minimum(wanted, len(source) - 1)
-        samples = [_evaluation_sample(source, int(i), config) for i in index]
+        samples = [evaluation_sample(source, int(i), config) for i in index]
         batch = {name: np.stack([sample[name] for sample in samples]) for name in samples[0]}
         batch["label"] = labels[index].astype(np.int32)
         batch["mask"] = wanted < len(source)
@@ -151,8 +151,9 @@ def evaluation_batches(
         }
 
 
-def _evaluation_sample(
+def evaluation_sample(
     source: Sequence[dict[str, Any]], index: int, config: PipelineConfig
 ) -> Sample:
+    """What evaluation takes of the record at `index`; it follows from the seed and the position."""
     rng = np.random.default_rng([config.seed, _EVALUATION_STREAM, index])
     return draw_sample(source[index], config.num_points, config.views, rng)

@@ -25,9 +25,10 @@ from typing import Any, Literal
 
 import numpy as np
 import tensorflow_datasets as tfds
-from jaxtyping import Float, UInt8, UInt16
+from jaxtyping import Float, UInt8
 from tensorflow_datasets.proto import tf_example_pb2
 
+from mixcon3d_jax.data.fixed_point import decode_points, encode_points
 from mixcon3d_jax.errors import InputError
 
 SCHEMA_VERSION = 2
@@ -36,7 +37,6 @@ TEXT_SOURCES = ("text", "caption", "retrieval")
 EMBEDDING_KINDS = ("original", "prompt_avg")
 GPT4_FLAGS = ("Y", "N", "")
 
-_FIXED_POINT_MAX = 65535
 _FLOAT16_MAX = float(np.finfo(np.float16).max)
 
 
@@ -182,24 +182,6 @@ def parse_example(serialized: bytes, embedding_size: int) -> dict[str, Any]:
         values = np.frombuffer(fields[name].bytes_list.value[0], dtype)
         example[name] = values.reshape([-1 if size is None else size for size in shape])
     return example
-
-
-def encode_points(
-    points: Float[np.ndarray, "points 3"],
-) -> tuple[UInt16[np.ndarray, "points 3"], Float[np.ndarray, "3"], np.float32]:
-    """16-bit fixed point over the cloud's range: `points ~ low + step * fixed`."""
-    points = np.asarray(points, np.float32)
-    low = points.min(axis=0)
-    above = points - low
-    extent = above.max()
-    step = extent / np.float32(_FIXED_POINT_MAX) if extent > 0 else np.float32(1.0)
-    fixed = np.rint(above / step)
-    return np.minimum(fixed, _FIXED_POINT_MAX).astype(np.uint16), low, step
-
-
-def decode_points(example: Mapping[str, Any]) -> Float[np.ndarray, "points 3"]:
-    """The points of a stored example, float32, y-up, in the asset's own units."""
-    return example["points"].astype(np.float32) * example["points_step"] + example["points_low"]
 
 
 def encode_record(record: Record, embedding_size: int) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from typing import NamedTuple
 
 import jax
 from ml_collections import ConfigDict
@@ -12,15 +13,42 @@ from mixcon3d_jax.exchange.snapshot import About, Snapshot
 from mixcon3d_jax.exchange.train_state import fill_state, snapshot_of
 from mixcon3d_jax.files import WriteError
 from mixcon3d_jax.sharding import make_mesh
+from mixcon3d_jax.training.best import BEST_FOLDER
 from mixcon3d_jax.training.checkpoint import CHECKPOINTS_FOLDER, Checkpoints
 from mixcon3d_jax.training.optimizer import make_optimizer
 from mixcon3d_jax.training.run_config import step_config
 from mixcon3d_jax.training.state import abstract_state, initial_state
-from mixcon3d_jax.training.workdir import read_config, write_config
+from mixcon3d_jax.training.workdir import CONFIG_FILE, read_config, write_config
 
 
 class ExistsError(InputError):
     """Something is already where a command should write."""
+
+
+class RunPlace(NamedTuple):
+    """Where a checkpoint is.
+
+    Attributes:
+      workdir: of the run.
+      step: None for the newest.
+      folder: which of the workdir's folders of checkpoints.
+    """
+
+    workdir: AnyPath
+    step: int | None = None
+    folder: str = CHECKPOINTS_FOLDER
+
+
+def find_run(path: AnyPath) -> RunPlace | None:
+    """What `path` names: a workdir, one of its folders of checkpoints, or a checkpoint; or None."""
+    if (path / CONFIG_FILE).is_file():
+        return RunPlace(path)
+    step = int(path.name) if path.name.isdigit() else None
+    folder = absolute(path) if step is None else absolute(path).parent
+    is_known = folder.name in (CHECKPOINTS_FOLDER, BEST_FOLDER) and path.is_dir()
+    if is_known and (folder.parent / CONFIG_FILE).is_file():
+        return RunPlace(folder.parent, step, folder.name)
+    return None
 
 
 def read_run(

@@ -240,7 +240,7 @@ class Checkpoints:
     def _empty(self) -> CheckpointError:
         return CheckpointError(
             f"{self._directory} holds no finished checkpoint; train first (`best` is kept with "
-            "config.checkpoint.best_by), or check --workdir"
+            "config.checkpoint.best_by), or check the path of the workdir"
         )
 
     def _unusable(self, step: int, error: Exception) -> CheckpointError:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from mixcon3d_jax.data.clouds import normalize_clouds, unpack_clouds
-from mixcon3d_jax.data.schema import encode_points
+from mixcon3d_jax.data.fixed_point import encode_points
 
 
 def normalized(cloud) -> np.ndarray:

@@ -13,13 +13,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from tensorflow_datasets.proto import tf_example_pb2
 
+from mixcon3d_jax.data.fixed_point import decode_points, encode_points
 from mixcon3d_jax.data.schema import (
     Record,
     SchemaError,
     Text,
-    decode_points,
     decode_record,
-    encode_points,
     encode_record,
     parse_example,
     record_features,

@@ -5,27 +5,14 @@ from pathlib import Path
 
 import pytest
 import trimesh
-from flax import nnx
 
-from data_prep.small_clip_folder import small_clip_config, write_settings, write_weights
-from mixcon3d_jax.models.clip import Clip
-from mixcon3d_jax.models.clip_config import read_config
-
-TINY_CLIP_IMAGE_SIZE = 16
+from tests.tiny_clip import make_tiny_clip
 
 
 @pytest.fixture(scope="session")
 def tiny_clip(tmp_path_factory) -> Path:
     """A CLIP folder with towers of one layer."""
-    folder = tmp_path_factory.mktemp("clip") / "tiny"
-    config = small_clip_config() | {"_name_or_path": "tiny-clip", "projection_dim": 32}
-    sizes = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1}
-    sizes |= {"num_attention_heads": 1, "projection_dim": 32}
-    config["text_config"] |= sizes
-    config["vision_config"] |= sizes | {"image_size": TINY_CLIP_IMAGE_SIZE}
-    write_settings(folder, config)
-    write_weights(folder, Clip(read_config(folder), rngs=nnx.Rngs(0)), 4.6)
-    return folder
+    return make_tiny_clip(tmp_path_factory.mktemp("clip") / "tiny")
 
 
 def make_assets(folder: Path, count: int) -> list[dict]:

@@ -15,11 +15,12 @@ import pytest
 
 from data_prep.assets import main
 from data_prep.prepare_asset import decode_render
-from data_prep.prompts import PROMPT_TEMPLATES
 from mixcon3d_jax.data.schema import decode_record
 from mixcon3d_jax.data.source import class_embeddings, open_split, read_card
 from mixcon3d_jax.models.clip_folder import ClipFolder
-from tests.data_prep.conftest import TINY_CLIP_IMAGE_SIZE, make_assets, write_manifest
+from mixcon3d_jax.models.prompts import PROMPT_TEMPLATES
+from tests.data_prep.conftest import make_assets, write_manifest
+from tests.tiny_clip import TINY_CLIP_IMAGE_SIZE
 
 COUNT = 40
 

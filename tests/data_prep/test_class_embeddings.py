@@ -16,10 +16,11 @@ from data_prep.class_embedding_file import (
     rows_in_order,
     templates_digest,
 )
-from data_prep.class_embeddings import LabelsError, main, read_labels, read_templates
-from data_prep.prompts import PROMPT_TEMPLATES
+from data_prep.class_embeddings import main
 from mixcon3d_jax.models.clip_folder import ClipFolder
 from mixcon3d_jax.models.clip_hub import SMALL
+from mixcon3d_jax.models.label_files import LabelsError, read_labels, read_templates
+from mixcon3d_jax.models.prompts import PROMPT_TEMPLATES
 
 ROOT = Path(__file__).resolve().parents[2]
 LABELS = ["chair", "night_stand", "bow_(weapon)"]

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.manifest import Entry, ManifestError, hold_out, read_manifest
+from data_prep.hold_out import hold_out
+from mixcon3d_jax.assets.manifest import Entry, ManifestError, read_manifest
 
 GOOD = {"path": "a/b.glb", "class": "chair", "text": "a chair"}
 

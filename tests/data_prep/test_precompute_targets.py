@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from data_prep.precompute_targets import main
-from data_prep.prompts import prompts
 from mixcon3d_jax.data.schema import DatasetCard, Text, decode_record
 from mixcon3d_jax.data.source import open_split, read_card
 from mixcon3d_jax.data.writer import CLASS_EMBEDDINGS_FILE, write_dataset
 from mixcon3d_jax.models.clip_folder import ClipFolder
 from mixcon3d_jax.models.clip_images import decode_image
+from mixcon3d_jax.models.prompts import prompts
 from tests.generated import CLIP_ID, EMBEDDING_SIZE, class_embeddings, make_record
 from tests.pictures import encode
 from tests.processes import ROOT, free_port

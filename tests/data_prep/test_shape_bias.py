@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from data_prep import shape_bias, synthetic
-from data_prep.manifest import ManifestError
 from data_prep.shape_bias import (
     ShapeBiasError,
     bounding_box,
@@ -14,6 +13,7 @@ from data_prep.shape_bias import (
     measure,
     nearest_centroid_accuracy,
 )
+from mixcon3d_jax.assets.manifest import ManifestError
 
 
 def test_histogram_counts_cells():

@@ -4,8 +4,7 @@ import sys
 
 import pytest
 
-from data_prep.storage import check_writable
-from mixcon3d_jax.files import WriteError, write_whole
+from mixcon3d_jax.files import WriteError, check_writable, write_whole
 
 
 def test_a_folder_that_can_be_written_is_made_and_left_empty(tmp_path):

@@ -2,12 +2,10 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from mixcon3d_jax.errors import InputError
 
@@ -69,28 +67,6 @@ def read_manifest(path: Path) -> list[Entry]:
             )
         first[entry.id] = number
     return read
-
-
-def hold_out(entries: Sequence[Entry], fraction: float, seed: int) -> list[Entry]:
-    """The entries with a random `fraction` of each class in the split "test".
-
-    At least one asset of a class is held out, and at least one is left to train on.
-
-    Raises:
-      ManifestError: when the manifest names splits itself.
-    """
-    named = sorted({entry.split for entry in entries} - {"train"})
-    if named:
-        raise ManifestError(
-            f"the manifest names the split '{named[0]}' itself; leave out --test-fraction"
-        )
-    test = set()
-    for class_name in sorted({entry.class_name for entry in entries}):
-        ids = sorted(entry.id for entry in entries if entry.class_name == class_name)
-        count = min(max(round(len(ids) * fraction), 1), len(ids) - 1)
-        rng = np.random.default_rng([seed, *class_name.encode()])
-        test.update(rng.choice(ids, size=count, replace=False))
-    return [replace(entry, split="test") if entry.id in test else entry for entry in entries]
 
 
 def _entry(manifest: Path, number: int, entry: Any) -> Entry:
