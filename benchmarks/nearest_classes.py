@@ -58,9 +58,10 @@ def main() -> int:
     counted, right, chance = nearest_agreement(
         found.embeddings, [file.class_name for file in found.files]
     )
+    how = {"point": "by points", "fused": "by points and renders"}[args.mode]
     print(
-        f"{len(found.files)} of {len(files)} assets embedded by {args.mode}; of {counted} with "
-        f"others of their class {right:.1f} % have one as nearest neighbour, chance {chance:.1f} %"
+        f"{len(found.files)} of {len(files)} assets embedded {how}; of {counted} with others of "
+        f"their class {right:.1f} % have one as nearest neighbour, chance {chance:.1f} %"
     )
     return status
 

@@ -34,8 +34,11 @@ def exit_on_input_error(main: Callable[..., int | None]) -> Callable[..., int | 
     return wrapped
 
 
-class InputWarning(UserWarning):
-    """Something given by the user is used, but not as it was given; the message says how."""
+class InputWarning(Warning):
+    """Something given by the user is used, but not as it was given; the message says how.
+
+    No `UserWarning`: threads that read textures have those ignored, which is of the whole process.
+    """
 
 
 @contextlib.contextmanager

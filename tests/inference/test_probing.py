@@ -88,6 +88,19 @@ def test_a_split_is_embedded_as_evaluation_draws_it(model, tmp_path):
         embed_split(model, folder, "test", "fused")
 
 
+def test_fused_examples_take_all_stored_views(model, tmp_path):
+    folder = make_dataset(tmp_path / "data", train=1, test=3)
+    rng = np.random.default_rng(0)
+    views = rng.normal(size=(3, 12, 32)).astype(np.float16)
+    stored = open_split(folder, "test")
+    source = [{**stored[i], "view_embeddings": views[i]} for i in range(3)]
+    found = model.embedder.examples(source, 12, "embedding")
+    point = model.embedder.examples(source, 0, "embedding")
+    programs = model.embedder.programs
+    image = programs.all_rows(programs.views, views.astype(np.float32))
+    np.testing.assert_array_equal(found, model.fuse(point, image))
+
+
 def test_without_scikit_learn_its_extra_is_named(monkeypatch):
     for name in [name for name in sys.modules if name.split(".")[0] == "sklearn"]:
         monkeypatch.delitem(sys.modules, name)
