@@ -122,6 +122,7 @@ def test_what_is_wrong_is_found(tmp_path):
         "python -m data_prep.assets",
         "python -m mixcon3d_jax.train",
         "python -m mixcon3d_jax.evaluate",
+        "python -m mixcon3d_jax.report",
         "python -m mixcon3d_jax.export",
         "python -m mixcon3d_jax.import_torch",
         "python -m mixcon3d_jax.inspect",
