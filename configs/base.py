@@ -192,6 +192,10 @@ def get_config() -> ml_collections.ConfigDict:
     config.eval.seed = 0
     # More than 1: means and standard deviations over so many seeds, from `seed` on.
     config.eval.num_seeds = 1
+    # Benchmarks of which retrieval is measured beside zero-shot accuracy (texts and pictures that
+    # look for shapes, shapes that look for texts): names with commas between them, or `all`.  One
+    # whose shapes have no classes may be measured by retrieval alone.
+    config.eval.retrieval = ""
     # Name -> entry; see `benchmark` below.
     config.eval.benchmarks = ml_collections.ConfigDict()
     return config.lock()
@@ -203,7 +207,7 @@ def benchmark(
     """An entry of `config.eval.benchmarks`.
 
     Args:
-      split: whose shapes are classified.
+      split: whose shapes are classified, or found.
       path: the data set's folder, relative to `config.data.root`.
       among: the names to choose among: `all` of the data set's classes, or those `present` in the
         split.

@@ -34,4 +34,5 @@ def get_config() -> ml_collections.ConfigDict:
         config.eval.benchmarks.builtin_seen = base.benchmark("seen")
         config.eval.benchmarks.builtin_unseen = base.benchmark("unseen")
         config.eval.benchmarks.builtin_unseen_names = base.benchmark("unseen", among="present")
+    config.eval.retrieval = "builtin_seen,builtin_unseen"
     return config

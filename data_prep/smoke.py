@@ -1,8 +1,8 @@
 """The built-in run: `python -m data_prep.smoke --output=DIR`, which is what `make smoke` calls.
 
-Makes the built-in assets, prepares them with the small CLIP, trains, evaluates, and says where
-everything lies.  Each step is a command of its own, printed before it runs.  Data that is already
-prepared is not made again, and training continues from its newest checkpoint.
+Makes the built-in assets, prepares them with the small CLIP, trains, evaluates, writes a report,
+and says where everything lies.  Each step is a command of its own, printed before it runs.  Data
+that is already prepared is not made again, and training continues from its newest checkpoint.
 """
 
 import argparse
@@ -70,15 +70,16 @@ def prepare(output: Path) -> Path:
 
 
 def train(data: Path, workdir: Path, *overrides: str) -> dict[str, float]:
-    """Trains and evaluates; returns the figures of the last step."""
+    """Trains, evaluates and writes a report; returns the figures of the last step."""
     run_step(
-        "training and zero-shot evaluation",
+        "training and evaluation",
         "mixcon3d_jax.train",
         "--config=configs/smoke.py",
         f"--config.data.root={data}",
         f"--workdir={workdir}",
         *overrides,
     )
+    run_step("a report", "mixcon3d_jax.report", f"--workdir={workdir}")
     newest = max((workdir / "eval").glob("*.json"), key=lambda path: int(path.stem))
     return json.loads(newest.read_text())
 
@@ -88,13 +89,14 @@ def summarize(output: Path, data: Path, workdir: Path, figures: dict[str, float]
     ema = {key: value for key, value in figures.items() if key.startswith("ema/")}
     seen, unseen, names = len(SEEN_CLASSES), len(UNSEEN_CLASSES), len(CLASSES)
     return f"""
-== zero-shot accuracy of the EMA weights, percent
+== zero-shot accuracy and retrieval of the EMA weights, percent
 {format_table(ema)}
 
 builtin_seen           new objects of the {seen} classes trained on, among all {names} names
 builtin_unseen         objects of {unseen} classes that the encoder never saw, among all {names}
 builtin_unseen_names   the same objects, among the {unseen} names only
 
+report         {workdir / "report.html"}
 figures        {workdir / "eval"}
 checkpoints    {workdir / "checkpoints"}
 curves         {workdir / "curves.png"}

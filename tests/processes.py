@@ -35,10 +35,10 @@ def free_port() -> int:
 
 
 class Run:
-    """One run of the training command by `count` processes with `devices` devices each.
+    """One run of a command by `count` processes with `devices` devices each.
 
     Args:
-      config: file.
+      config: file; None where the workdir knows it.
       workdir: of the run.
       flags: further ones, of all processes.
       count: processes.
@@ -46,11 +46,12 @@ class Run:
       own_flags: of each process.
       logs: folder for the output of each process, `0.log` and so on.
       environment: added to this one's.
+      module: of the command.
     """
 
     def __init__(
         self,
-        config: Path,
+        config: Path | None,
         workdir: Path | str,
         flags: Sequence[str] = (),
         *,
@@ -59,6 +60,7 @@ class Run:
         own_flags: Sequence[Sequence[str]] = (),
         logs: Path,
         environment: dict[str, str] | None = None,
+        module: str = "mixcon3d_jax.train",
     ):
         logs.mkdir(parents=True, exist_ok=True)
         self._logs = logs
@@ -66,8 +68,8 @@ class Run:
         self.processes = []
         for index in range(count):
             command = [
-                *(sys.executable, "-m", "mixcon3d_jax.train"),
-                f"--config={config}",
+                *(sys.executable, "-m", module),
+                *([f"--config={config}"] if config else []),
                 f"--workdir={workdir}",
                 f"--config.virtual_cpu_devices={devices}",
                 *flags,

@@ -117,3 +117,36 @@ def test_what_changes_only_memory_may_change_in_a_run(key, value, free):
     assert step != usual
     differing = run_config.differing_keys(config, base.get_config().to_dict())
     assert any(line.startswith(f"config.{key}: ") for line in differing) != free
+
+
+def test_retrieval_names_benchmarks():
+    config = load("smoke")
+    assert run_config.retrieval_benchmarks(config) == ("builtin_seen", "builtin_unseen")
+    config.eval.retrieval = " builtin_seen ,"
+    assert run_config.retrieval_benchmarks(config) == ("builtin_seen",)
+    config.eval.retrieval = "builtin_sen"
+    with pytest.raises(run_config.ConfigError, match="no benchmark 'builtin_sen'; say 'all'"):
+        run_config.check_values(config)
+
+
+@pytest.mark.parametrize(
+    ("figure", "fits"),
+    [
+        ("ema/builtin_seen/text_to_point/recall5", True),
+        ("ema/builtin_seen/point/top1", True),
+        # The lowest median rank is the best one.
+        ("ema/builtin_seen/text_to_point/median_rank", False),
+        ("ema/builtin_seen/text_to_point/top1", False),
+        ("ema/builtin_seen/point/recall5", False),
+        # Not one of retrieval.
+        ("ema/builtin_unseen_names/text_to_point/recall5", False),
+    ],
+)
+def test_the_best_checkpoint_may_be_that_of_a_recall(figure, fits):
+    config = load("smoke")
+    config.checkpoint.best_by = figure
+    if fits:
+        run_config.check_values(config)
+        return
+    with pytest.raises(run_config.ConfigError, match="it must be a figure as in"):
+        run_config.check_values(config)

@@ -128,6 +128,7 @@ def test_what_is_wrong_is_found(tmp_path):
         "python -m mixcon3d_jax.classify",
         "python -m mixcon3d_jax.retrieve",
         "python -m mixcon3d_jax.probe",
+        "python -m mixcon3d_jax.report",
         "python -m mixcon3d_jax.export",
         "python -m mixcon3d_jax.import_torch",
         "python -m mixcon3d_jax.inspect",

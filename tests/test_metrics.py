@@ -3,8 +3,17 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
-from mixcon3d_jax.metrics import accuracies, mean_and_std, top_k_counts
+from mixcon3d_jax.metrics import (
+    accuracies,
+    best_answer_ranks,
+    mean_and_std,
+    retrieval_figures,
+    top_k_counts,
+)
 
 
 def counts(logits, labels, mask=None) -> dict[str, list[float]]:
@@ -93,6 +102,12 @@ def test_against_a_plain_sort():
         assert sum(found[f"top{k}"]) == (order[:, :k] == labels[:, None]).any(axis=1).sum()
 
 
+def test_logits_that_are_no_numbers_are_never_right():
+    found = counts(np.full((2, 6), np.nan), [0, 3])
+    assert sum(found["top5"]) == 0
+    assert sum(found["count"]) == 2
+
+
 def test_nothing_counted_is_an_error():
     zeros = {name: np.zeros(3) for name in ("top1", "top3", "top5", "count")}
     with pytest.raises(ValueError, match="no rows"):
@@ -102,3 +117,65 @@ def test_nothing_counted_is_an_error():
 def test_mean_and_std_over_runs():
     runs = [{"a/top1": 1.0, "a/count": 5}, {"a/top1": 3.0, "a/count": 5}]
     assert mean_and_std(runs) == {"a/top1": 2.0, "a/top1_std": np.sqrt(2.0), "a/count": 5}
+
+
+def ranks(similarities, answers, among=None) -> list[int]:
+    similarities = np.asarray(similarities, np.float32)
+    among = np.ones(similarities.shape[1], bool) if among is None else np.asarray(among)
+    found = best_answer_ranks(
+        jnp.asarray(similarities), jnp.asarray(answers, bool), jnp.asarray(among)
+    )
+    return np.asarray(found).tolist()
+
+
+def plain_rank(similarities, answers, among) -> int:
+    """By sorting: the nearest first, of equal ones the first in order."""
+    order = sorted(np.flatnonzero(among), key=lambda place: (-similarities[place], place))
+    right = [number for number, place in enumerate(order, 1) if answers[place]]
+    return right[0] if right else len(order)
+
+
+def test_the_best_answer_counts():
+    similarities = [[0.1, 0.9, 0.5, 0.7]] * 3
+    assert ranks(similarities, [[1, 0, 1, 0], [1, 0, 0, 0], [0, 1, 0, 1]]) == [3, 4, 1]
+
+
+def test_of_equal_similarities_the_first_is_nearer():
+    constant = np.zeros((4, 4))
+    assert ranks(constant, np.eye(4)) == [1, 2, 3, 4]
+    assert ranks(constant, np.eye(4)[::-1]) == [4, 3, 2, 1]
+
+
+def test_who_is_not_there_is_neither_answer_nor_ahead():
+    similarities = [[0.9, 0.8, 0.7, 0.6]]
+    assert ranks(similarities, [[0, 0, 1, 0]], [False, True, True, True]) == [2]
+    assert ranks(similarities, [[1, 0, 1, 0]], [False, True, True, True]) == [2]
+
+
+def test_without_an_answer_and_without_numbers_the_rank_is_the_last():
+    assert ranks([[1.0, 2.0, 3.0]], [[0, 0, 0]]) == [3]
+    assert ranks([[np.nan] * 3], [[1, 0, 0]]) == [3]
+
+
+# Of few different values, so that equal ones are common.
+@settings(max_examples=60, deadline=None)
+@given(
+    hnp.arrays(np.float32, (5, 7), elements=st.integers(-2, 2)),
+    hnp.arrays(bool, (5, 7)),
+    hnp.arrays(bool, 7),
+)
+def test_ranks_are_those_of_sorting(similarities, answers, among):
+    expected = [plain_rank(*row, among) for row in zip(similarities, answers, strict=True)]
+    assert ranks(similarities, answers, among) == expected
+
+
+def test_recalls_and_the_median_rank():
+    assert retrieval_figures(np.array([1, 2, 5, 6, 10, 11, 1, 40])) == {
+        "recall1": 25.0,
+        "recall5": 50.0,
+        "recall10": 75.0,
+        "median_rank": 5.5,
+        "count": 8,
+    }
+    with pytest.raises(ValueError, match="no queries"):
+        retrieval_figures(np.array([], int))

@@ -14,6 +14,7 @@ from jaxtyping import Int
 from mixcon3d_jax.data.neighbors import NeighborGroups
 from mixcon3d_jax.data.order import EpochOrder, PartedOrder
 from mixcon3d_jax.data.sampling import Sample, TowerInputs, ViewPolicy, draw_sample
+from mixcon3d_jax.data.text_ids import text_id, text_ids
 from mixcon3d_jax.sharding import global_array, local_rows
 
 # Evaluation must not depend on how training's random numbers are used.
@@ -136,7 +137,8 @@ def evaluation_batches(
     """Every record once, in order; the last batch is filled up with rows whose `mask` is False.
 
     A record's random choices follow from the seed and its position, so that figures don't depend
-    on batch size or device count.  Batches also have `label` (B,) and `mask` (B,).
+    on batch size or device count.  Batches also have `label` (B,), `mask` (B,); `text_id` (B, 2),
+    of the drawn text, and `text_ids` (B, ids, 2), of all texts of a record (see `data.text_ids`).
     """
     rows = local_rows(sharding, global_batch)
     for start in range(0, len(source), global_batch):
@@ -156,4 +158,7 @@ def evaluation_sample(
 ) -> Sample:
     """What evaluation takes of the record at `index`; it follows from the seed and the position."""
     rng = np.random.default_rng([config.seed, _EVALUATION_STREAM, index])
-    return draw_sample(source[index], config.num_points, config.views, rng)
+    example = source[index]
+    sample = draw_sample(example, config.num_points, config.views, rng)
+    ids = {"text_id": text_id(sample["text_embedding"]), "text_ids": text_ids(example)}
+    return sample | ids

@@ -36,6 +36,8 @@ SCHEMA_VERSION = 2
 TEXT_SOURCES = ("text", "caption", "retrieval")
 EMBEDDING_KINDS = ("original", "prompt_avg")
 GPT4_FLAGS = ("Y", "N", "")
+# Of a record: rows of embeddings say in a byte which text they are of.
+MAX_TEXTS = 255
 
 _FLOAT16_MAX = float(np.finfo(np.float16).max)
 
@@ -278,8 +280,8 @@ def _check(record: Record, embedding_size: int) -> None:
     if record.colors.shape != points.shape or record.colors.dtype != np.uint8:
         fail("colors", f"expected uint8 {points.shape}, got {record.colors.dtype} "
              f"{record.colors.shape}")  # fmt: skip
-    if len(record.texts) > 255:
-        fail("texts", f"at most 255 texts fit a record, got {len(record.texts)}")
+    if len(record.texts) > MAX_TEXTS:
+        fail("texts", f"at most {MAX_TEXTS} texts fit a record, got {len(record.texts)}")
     for index, text in enumerate(record.texts):
         if text.source not in TEXT_SOURCES:
             fail(f"texts[{index}].source", f"{text.source!r} is none of {', '.join(TEXT_SOURCES)}")

@@ -1,12 +1,12 @@
 """Figures of an evaluation: a file for programs and a table for people."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mixcon3d_jax.buckets import AnyPath, as_path
 from mixcon3d_jax.files import write_whole
-from mixcon3d_jax.metrics import METRICS
+from mixcon3d_jax.metrics import METRICS, RETRIEVAL_METRICS
 
 
 def write_figures(
@@ -29,30 +29,51 @@ def write_figures(
 def format_table(figures: Mapping[str, float]) -> str:
     """A block for each benchmark, a row for each mode, the sets of weights side by side.
 
-    Figures over several seeds are shown as mean±standard deviation.
+    Retrieval has a block of its own.  Figures over several seeds are shown as mean±standard
+    deviation.
     """
-    keys = [tuple(key.split("/")[:3]) for key in figures]
+    keys = [tuple(key.split("/")) for key in figures]
     lines = []
     for benchmark in dict.fromkeys(key[1] for key in keys):
-        sets = list(dict.fromkeys(key[0] for key in keys if key[1] == benchmark))
-        count = next(figures["/".join([*key, "count"])] for key in keys if key[1] == benchmark)
-        columns = "".join(f"{column:>11}" for column in METRICS)
-        lines += [
-            "",
-            f"{f'{benchmark}, {count:.0f} shapes':<32}"
-            + "   ".join(f"{which:^{len(columns)}}" for which in sets),
-            " " * 32 + "   ".join(columns for _ in sets),
-        ]
-        for mode in dict.fromkeys(key[2] for key in keys if key[1] == benchmark):
-            rows = [
-                "".join(_cell(figures, f"{which}/{benchmark}/{mode}/{c}") for c in METRICS)
-                for which in sets
-            ]
-            lines.append(f"  {mode:<30}" + "   ".join(rows))
+        own = [key for key in keys if key[1] == benchmark]
+        found = [key for key in own if key[3] == RETRIEVAL_METRICS[0]]
+        classified = [key for key in own if key[3] == METRICS[0]]
+        if classified:
+            count = figures["/".join([*classified[0][:3], "count"])]
+            lines += _block(f"{benchmark}, {count:.0f} shapes", classified, METRICS, figures)
+        if found:
+            columns = (*RETRIEVAL_METRICS, "count")
+            lines += _block(f"{benchmark}, retrieval", found, columns, figures)
     return "\n".join(lines)
 
 
+def _block(
+    title: str,
+    rows: Sequence[tuple[str, ...]],
+    columns: Sequence[str],
+    figures: Mapping[str, float],
+) -> list[str]:
+    """The lines of a table; `rows` has a split key for each mode and set of weights."""
+    sets = list(dict.fromkeys(key[0] for key in rows))
+    benchmark = rows[0][1]
+    width = max(11, *(len(column) + 1 for column in columns))
+    heads = "".join(f"{column:>{width}}" for column in columns)
+    lines = ["", f"{title:<32}" + "   ".join(f"{which:^{len(heads)}}" for which in sets)]
+    lines.append(" " * 32 + "   ".join(heads for _ in sets))
+    for mode in dict.fromkeys(key[2] for key in rows):
+        cells = [
+            "".join(
+                f"{_cell(figures, f'{which}/{benchmark}/{mode}/{column}'):>{width}}"
+                for column in columns
+            )
+            for which in sets
+        ]
+        lines.append(f"  {mode:<30}" + "   ".join(cells))
+    return lines
+
+
 def _cell(figures: Mapping[str, float], key: str) -> str:
+    if key.endswith("/count"):
+        return f"{figures[key]:.0f}"
     std = figures.get(f"{key}_std")
-    text = f"{figures[key]:.1f}" if std is None else f"{figures[key]:.1f}±{std:.1f}"
-    return f"{text:>11}"
+    return f"{figures[key]:.1f}" if std is None else f"{figures[key]:.1f}±{std:.1f}"

@@ -11,8 +11,8 @@ from mixcon3d_jax.data.source import read_card
 from mixcon3d_jax.data.staging import stage_dataset
 from mixcon3d_jax.data.writer import CARD_FILE
 from mixcon3d_jax.evaluation.benchmark import Benchmark, open_benchmark
+from mixcon3d_jax.evaluation.one_pass import evaluate
 from mixcon3d_jax.evaluation.report import format_table, write_figures
-from mixcon3d_jax.evaluation.zero_shot import evaluate
 from mixcon3d_jax.files import read_whole
 from mixcon3d_jax.metrics import mean_and_std
 from mixcon3d_jax.models.variables import model_structure
@@ -22,6 +22,7 @@ from mixcon3d_jax.training.run_config import (
     data_root,
     evaluation_pipeline,
     model_config,
+    retrieval_benchmarks,
 )
 from mixcon3d_jax.training.state import TrainState
 
@@ -53,11 +54,12 @@ class Evaluator:
 
         Args:
           state: to evaluate.
-          missing: modules whose weights mean nothing (see `zero_shot.class_logits`).
+          missing: modules whose weights mean nothing (see `shape_embeddings`).
 
         Returns:
-          `WEIGHTS/BENCHMARK/MODE/METRIC` -> figure (percent; `count` is a number of shapes); over
-          several seeds the mean, and `METRIC_std` the standard deviation.
+          `WEIGHTS/BENCHMARK/MODE/METRIC` -> figure (percent; `count` is a number of shapes or of
+          texts, `median_rank` a rank); over several seeds the mean, and `METRIC_std` the standard
+          deviation.
         """
         config = self._config
         weights = {
@@ -78,7 +80,10 @@ class Evaluator:
                 )
                 for repetition in range(config.eval.num_seeds)
             ]
-            figures |= runs[0] if len(runs) == 1 else mean_and_std(runs)
+            found = runs[0] if len(runs) == 1 else mean_and_std(runs)
+            if benchmark.retrieval and not any(key.endswith("median_rank") for key in found):
+                _say(f"{benchmark.name} has neither texts nor views to look for, so no retrieval")
+            figures |= found
         if jax.process_index() > 0:
             return figures
         if not figures:
@@ -88,7 +93,7 @@ class Evaluator:
             name = f"{step}-{self._label}" if self._label else str(step)
             path = write_figures(self._workdir, name, figures, config.eval.to_dict())
             table = format_table(figures)
-            print(f"\nzero-shot at step {step}, percent ({path})\n{table}", flush=True)
+            print(f"\nat step {step}, percent ({path})\n{table}", flush=True)
         return figures
 
 
@@ -98,30 +103,36 @@ def open_benchmarks(config: ConfigDict) -> list[Benchmark]:
     Raises:
       SchemaError: if a data set does not fit the config.
     """
-    benchmarks = []
-    for name, entry in config.eval.benchmarks.items():
-        path = Path(entry.path)
-        directory = path if path.is_absolute() else data_root(config) / path
-        if is_remote(config.data.root) and not path.is_absolute():
-            _stage(config, entry)
-        if not entry.required and not _has_split(directory, entry.split):
-            if jax.process_index() == 0:
-                print(
-                    f"benchmark {name} is left out: {directory} has no split {entry.split!r}",
-                    flush=True,
-                )
-            continue
-        benchmarks.append(
-            open_benchmark(
-                name,
-                directory,
-                entry.split,
-                entry.among,
-                config.clip.id,
-                config.clip.embedding_size,
-            )
-        )
-    return benchmarks
+    opened = [open_named(config, name) for name in config.eval.benchmarks]
+    return [benchmark for benchmark in opened if benchmark is not None]
+
+
+def open_named(config: ConfigDict, name: str) -> Benchmark | None:
+    """One of the benchmarks of `config.eval.benchmarks`; None if it is optional and has no data.
+
+    Raises:
+      SchemaError: if its data set does not fit the config.
+    """
+    entry = config.eval.benchmarks[name]
+    path = Path(entry.path)
+    directory = path if path.is_absolute() else data_root(config) / path
+    if is_remote(config.data.root) and not path.is_absolute():
+        _stage(config, entry)
+    if not entry.required and not _has_split(directory, entry.split):
+        _say(f"benchmark {name} is left out: {directory} has no split {entry.split!r}")
+        return None
+    benchmark = open_benchmark(
+        name,
+        directory,
+        entry.split,
+        entry.among,
+        config.clip.id,
+        config.clip.embedding_size,
+        retrieval=name in retrieval_benchmarks(config),
+    )
+    if not benchmark.classes:
+        _say(f"benchmark {name}: shapes have no classes, so retrieval alone is measured")
+    return benchmark
 
 
 def _stage(config: ConfigDict, entry: ConfigDict) -> None:
@@ -133,3 +144,8 @@ def _stage(config: ConfigDict, entry: ConfigDict) -> None:
 
 def _has_split(directory: Path, split: str) -> bool:
     return (directory / CARD_FILE).exists() and bool(read_card(directory).splits.get(split))
+
+
+def _say(message: str) -> None:
+    if jax.process_index() == 0:
+        print(message, flush=True)

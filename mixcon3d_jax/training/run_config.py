@@ -14,7 +14,7 @@ from mixcon3d_jax.data.augment import AugmentConfig
 from mixcon3d_jax.data.pipeline import PipelineConfig
 from mixcon3d_jax.data.sampling import ViewPolicy
 from mixcon3d_jax.errors import InputError
-from mixcon3d_jax.metrics import METRICS
+from mixcon3d_jax.metrics import METRICS, RECALL_AT
 from mixcon3d_jax.models.mixcon3d import MixCon3DConfig
 from mixcon3d_jax.models.pointbert import SCALINGS, PointBERTConfig
 from mixcon3d_jax.models.variables import flatten, model_structure
@@ -27,8 +27,15 @@ class ConfigError(InputError):
     """A config's value is not one that the program knows."""
 
 
-# How an evaluation looks at a shape (see `evaluation.zero_shot.class_logits`).
+# How an evaluation looks at a shape (see `evaluation.embeddings` and `evaluation.zero_shot`), and
+# what looks for what in retrieval (see `evaluation.retrieval`).
 EVALUATION_MODES = ("point", "image", "image_multiview", "fused", "fused_multiview", "sum")
+RETRIEVAL_MODES = (
+    *(f"text_to_{shape}" for shape in ("point", "fused", "fused_multiview")),
+    *(f"{shape}_to_text" for shape in ("point", "fused", "fused_multiview")),
+    "image_to_point",
+    "image_to_fused_multiview",
+)
 
 # Keys that may differ when a run is continued: they change neither data nor weights.
 _FREE_KEYS = ("virtual_cpu_devices", "distributed.", "clip.path", "clip.images_at_once",
@@ -78,8 +85,30 @@ def check_values(config: ConfigDict) -> None:
     _choice("eval.view_choice", config.eval.view_choice, ("random", "spread"))
     for name, entry in config.eval.benchmarks.items():
         _choice(f"eval.benchmarks.{name}.among", entry.among, ("all", "present"))
+    retrieval_benchmarks(config)
     _check_best_by(config)
     model_config(config)
+
+
+def retrieval_benchmarks(config: ConfigDict) -> tuple[str, ...]:
+    """The names of the benchmarks that `config.eval.retrieval` chooses.
+
+    Raises:
+      ConfigError: if one of them is no benchmark.
+    """
+    known = config.eval.benchmarks
+    chosen = config.eval.get("retrieval", "")  # workdirs of earlier versions have no such key
+    if chosen == "all":
+        return tuple(known)
+    names = tuple(name.strip() for name in chosen.split(",") if name.strip())
+    for name in names:
+        if name not in known:
+            there = ", ".join(known) or "none"
+            raise ConfigError(
+                f"config.eval.retrieval is {chosen!r}, but there is no benchmark {name!r}; say "
+                f"'all', or names with commas between them (there are: {there})"
+            )
+    return names
 
 
 def data_root(config: ConfigDict) -> Path:
@@ -203,8 +232,11 @@ def _check_best_by(config: ConfigDict) -> None:
         return
     weights, benchmark, mode, metric = [*name.split("/"), "", "", "", ""][:4]
     known = config.eval.benchmarks
-    fits = weights in ("ema", "raw") and mode in EVALUATION_MODES and metric in METRICS
-    if not fits or benchmark not in known or name.count("/") != 3:
+    fits = mode in EVALUATION_MODES and metric in METRICS and benchmark in known
+    if mode in RETRIEVAL_MODES:  # not the median rank, of which the lowest is best
+        recalls = [f"recall{k}" for k in RECALL_AT]
+        fits = metric in recalls and benchmark in retrieval_benchmarks(config)
+    if not fits or weights not in ("ema", "raw") or name.count("/") != 3:
         raise ConfigError(
             f"config.checkpoint.best_by is {name!r}; it must be a figure as in eval/STEP.json, for "
             f"example 'ema/{next(iter(known), 'BENCHMARK')}/point/top1'"

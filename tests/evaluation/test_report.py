@@ -68,3 +68,21 @@ def test_figures_over_several_seeds_have_their_deviation():
     figures = {key: 12.34 for key in make_figures()}
     figures |= {f"{key}_std": 0.06 for key in figures if not key.endswith("/count")}
     assert "      12.3±0.1" in format_table(figures)
+
+
+def test_retrieval_has_a_block_of_its_own():
+    metrics = ("recall1", "recall5", "recall10", "median_rank", "count")
+    figures = make_figures()
+    for which in ("ema", "raw"):
+        figures |= {f"{which}/seen/text_to_point/{m}": i + 0.5 for i, m in enumerate(metrics)}
+    figures |= {f"ema/texts_only/text_to_point/{metric}": 1234.0 for metric in metrics}
+    lines = [line.split() for line in format_table(figures).splitlines() if line.strip()]
+    start = lines.index(["seen,", "retrieval", "ema", "raw"])
+    assert lines[start + 1] == list(metrics) * 2
+    assert lines[start + 2] == ["text_to_point", *["0.5", "1.5", "2.5", "3.5", "4"] * 2]
+    assert lines[start + 3][0] == "unseen,"
+    assert lines[-3:] == [
+        ["texts_only,", "retrieval", "ema"],
+        list(metrics),
+        ["text_to_point", *["1234.0"] * 4, "1234"],
+    ]

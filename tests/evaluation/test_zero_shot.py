@@ -12,7 +12,7 @@ from mixcon3d_jax.data.pipeline import PipelineConfig
 from mixcon3d_jax.data.sampling import ViewPolicy
 from mixcon3d_jax.data.schema import Record, encode_record
 from mixcon3d_jax.evaluation.benchmark import Benchmark, open_benchmark
-from mixcon3d_jax.evaluation.zero_shot import evaluate
+from mixcon3d_jax.evaluation.one_pass import evaluate
 from mixcon3d_jax.models.mixcon3d import MixCon3D, MixCon3DConfig
 from mixcon3d_jax.models.pointbert import PointBERTConfig
 from mixcon3d_jax.models.variables import split_module

@@ -25,11 +25,12 @@ def config_of(**model):
 
 
 def random_arrays(model: MixCon3DConfig, seed: int) -> dict[str, np.ndarray]:
-    """Path here -> random array, of all weights and statistics."""
+    """Path here -> random array, of all weights and statistics; variances are positive."""
     rng = np.random.default_rng(seed)
     _, params, stats = model_structure(model)
     leaves = flatten(params) | flatten(stats)
-    return {path: rng.normal(size=x.shape).astype(np.float32) for path, x in leaves.items()}
+    arrays = {path: rng.normal(size=x.shape).astype(np.float32) for path, x in leaves.items()}
+    return {path: np.abs(x) if path.endswith("/var") else x for path, x in arrays.items()}
 
 
 def random_groups(config, seed: int) -> Groups:
