@@ -17,7 +17,7 @@ from mixcon3d_jax.distributed.compilation import CompiledTogether
 from mixcon3d_jax.evaluation import retrieval
 from mixcon3d_jax.evaluation.benchmark import Benchmark
 from mixcon3d_jax.evaluation.embeddings import shape_embeddings
-from mixcon3d_jax.evaluation.zero_shot import class_logits, embed_names, predictions
+from mixcon3d_jax.evaluation.zero_shot import embed_names, name_cosines, predictions
 from mixcon3d_jax.metrics import accuracies, top_k_counts
 from mixcon3d_jax.models.layers import normalize
 from mixcon3d_jax.models.variables import Tree
@@ -87,7 +87,7 @@ def measure(
     if tasks.predictions:
         rows["embedding"] = normalize(shapes["point"])
     if len(names):
-        logits = class_logits(shapes, names)
+        logits = name_cosines(shapes, names)
         counts = {
             mode: top_k_counts(values, about["label"], about["mask"])
             for mode, values in logits.items()

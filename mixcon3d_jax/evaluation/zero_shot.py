@@ -1,11 +1,12 @@
 """Zero-shot classification: the class whose name is closest to the shape."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from mixcon3d_jax.evaluation.embeddings import shape_embeddings
 from mixcon3d_jax.metrics import TOP_K
 from mixcon3d_jax.models.layers import normalize
 from mixcon3d_jax.models.mixcon3d import MixCon3D
@@ -19,6 +20,24 @@ def embed_names(
 
 
 def class_logits(
+    model: MixCon3D,
+    batch: Mapping[str, Array],
+    class_embeddings: Float[Array, "classes D"],
+    missing: Collection[str] = (),
+) -> dict[str, Float[Array, "batch classes"]]:
+    """`name_cosines` of a batch.
+
+    Args:
+      model: with its weights.
+      batch: as for `shape_embeddings`.
+      class_embeddings: CLIP text embeddings of the names.
+      missing: as for `shape_embeddings`.
+    """
+    shapes = shape_embeddings(model, batch, missing)
+    return name_cosines(shapes, embed_names(model, class_embeddings))
+
+
+def name_cosines(
     shapes: Mapping[str, Float[Array, "batch D"]], names: Float[Array, "classes D"]
 ) -> dict[str, Float[Array, "batch classes"]]:
     """Cosines between shapes and class names, for each way of looking at a shape.

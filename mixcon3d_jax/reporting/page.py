@@ -93,15 +93,18 @@ def _training(found: Collected) -> Html:
 def _figures(found: Collected) -> Html:
     if not found.evaluations:
         return Html()
-    first, *others = found.evaluations
-    parts = [_evaluation(first, with_published=True)]
-    for other in others:
-        summary = tag("summary", f"Evaluation {other.name}")
-        parts.append(tag("details", summary, _evaluation(other)))
+    parts: list[Html] = []
+    beside: set[str] = set()  # benchmarks that have the paper's figures beside them already
+    for evaluation in found.evaluations:
+        benchmarks = benchmarks_of(evaluation.figures)
+        part = _evaluation(evaluation, set(benchmarks) - beside)
+        beside |= set(benchmarks)
+        folded = tag("details", tag("summary", f"Evaluation {evaluation.name}"), part)
+        parts.append(folded if parts else part)
     return join(parts)
 
 
-def _evaluation(evaluation: Evaluation, *, with_published: bool = False) -> Html:
+def _evaluation(evaluation: Evaluation, with_published: set[str]) -> Html:
     keys = ("num_views", "view_choice", "thumbnail", "seed", "num_seeds")
     said = [f"{key} {evaluation.settings[key]}" for key in keys if key in evaluation.settings]
     about = f"Step {evaluation.step:,}; accuracies in percent"
@@ -109,7 +112,7 @@ def _evaluation(evaluation: Evaluation, *, with_published: bool = False) -> Html
     for benchmark in benchmarks_of(evaluation.figures):
         parts.append(tag("h3", benchmark))
         zero_shot = zero_shot_table(evaluation.figures, benchmark)
-        published = published_tables(benchmark) if with_published else None
+        published = published_tables(benchmark) if benchmark in with_published else None
         parts.append(tag("div", zero_shot or "", published or "", class_="side"))
         retrieval = retrieval_table(evaluation.figures, benchmark)
         if retrieval:

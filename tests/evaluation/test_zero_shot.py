@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from mixcon3d_jax.data.pipeline import PipelineConfig
+from mixcon3d_jax.data.pipeline import PipelineConfig, evaluation_batches
 from mixcon3d_jax.data.sampling import ViewPolicy
 from mixcon3d_jax.data.schema import Record, encode_record
 from mixcon3d_jax.evaluation.benchmark import Benchmark, open_benchmark
-from mixcon3d_jax.evaluation.one_pass import evaluate
+from mixcon3d_jax.evaluation.one_pass import Tasks, evaluate, run_pass
+from mixcon3d_jax.evaluation.zero_shot import class_logits
 from mixcon3d_jax.models.mixcon3d import MixCon3D, MixCon3DConfig
 from mixcon3d_jax.models.pointbert import PointBERTConfig
 from mixcon3d_jax.models.variables import split_module
-from mixcon3d_jax.sharding import make_mesh
+from mixcon3d_jax.sharding import batch_sharding, make_mesh
 from mixcon3d_jax.training.run_config import EVALUATION_MODES
 from tests import generated
 
@@ -113,6 +114,25 @@ def test_each_mode_reads_its_own_embeddings():
             "sum": 100 * 14 / 24,
         }
     )
+
+
+def test_predictions_are_those_of_the_logits():
+    benchmark = make_benchmark(mixed_answers)
+    structure, *weights = split_module(ReadsAnswers(0))
+    mesh = make_mesh(1, 2, 1, jax.devices()[:2])
+    where = batch_sharding(mesh)
+    [found] = run_pass(
+        benchmark, {"raw": tuple(weights)}, structure, SPREAD, 10, mesh, (), Tasks(predictions=True)
+    ).values()
+    [batch] = evaluation_batches(benchmark.source, benchmark.labels, SPREAD, SHAPES, where)
+    model = nnx.merge(structure, *weights)
+    for mode, logits in class_logits(model, batch, benchmark.class_embeddings).items():
+        said = found.rows["predictions"][mode]
+        order = np.argsort(-np.asarray(logits), axis=1, kind="stable")
+        np.testing.assert_array_equal(said["classes"], order[:, :5])
+        right = said["classes"][:, 0] == benchmark.labels
+        assert right.sum() == found.counts[mode]["top1"].sum()
+        assert ((said["lead"] > 0) <= ~right).all()
 
 
 def test_sum_is_the_sum_of_both_cosines():
