@@ -125,8 +125,12 @@ def test_predictions_are_those_of_the_logits():
         benchmark, {"raw": tuple(weights)}, structure, SPREAD, 10, mesh, (), Tasks(predictions=True)
     ).values()
     [batch] = evaluation_batches(benchmark.source, benchmark.labels, SPREAD, SHAPES, where)
-    model = nnx.merge(structure, *weights)
-    for mode, logits in class_logits(model, batch, benchmark.class_embeddings).items():
+    logits_of = jax.jit(
+        lambda batch: class_logits(
+            nnx.merge(structure, *weights), batch, jnp.asarray(benchmark.class_embeddings)
+        )
+    )
+    for mode, logits in logits_of(batch).items():
         said = found.rows["predictions"][mode]
         order = np.argsort(-np.asarray(logits), axis=1, kind="stable")
         np.testing.assert_array_equal(said["classes"], order[:, :5])
