@@ -150,3 +150,10 @@ def test_the_best_checkpoint_may_be_that_of_a_recall(figure, fits):
         return
     with pytest.raises(run_config.ConfigError, match="it must be a figure as in"):
         run_config.check_values(config)
+
+
+def test_the_config_of_a_workdir_from_before_later_keys_is_still_evaluated():
+    config = base.get_config()
+    with config.unlocked():
+        del config.profile, config.compilation_cache, config.eval.retrieval
+    run_config.check_values(config)

@@ -74,7 +74,7 @@ def check_values(config: ConfigDict) -> None:
     for key, smallest in at_least.items():
         if values[key] < smallest:
             raise ConfigError(f"config.{key} is {values[key]}; it must be {smallest} or more")
-    profiled_steps(config.profile)
+    profiled_steps(config.get("profile", ""))  # workdirs of earlier versions have no such key
     _check_neighbors(config)
     _check_parts(config)
     _check_patterns(config)
