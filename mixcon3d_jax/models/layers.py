@@ -61,19 +61,14 @@ product.defvjp(_product_forward, _product_backward)
 
 
 def _multiply_batches(
-    a: Float[Array, "*batch in"], b: Float[Array, "*batch out"], contracted: int | None = None
+    a: Float[Array, "*batch in"], b: Float[Array, "*batch out"]
 ) -> Float[Array, "in out"]:
-    """The sum of outer products, in float32.
-
-    Args:
-      a, b: factors of one type.
-      contracted: the one axis of `a` to sum over, where it is not the first.
-    """
-    axes = tuple(range(b.ndim - 1))
+    """The sum of outer products, in float32."""
+    axes = tuple(range(a.ndim - 1))
     return jax.lax.dot_general(
         a,
         b,
-        ((axes if contracted is None else (contracted,), axes), ((), ())),
+        ((axes, axes), ((), ())),
         precision=matmul_precision(a.dtype),
         preferred_element_type=jnp.float32,
     )
@@ -87,15 +82,20 @@ def _multiply_rows(
     Of very wide rows that would take as long as the product, since the entries of a column lie in
     the same few lines of a cache; they are cut into blocks.
     """
-    width, turned = a.shape[-1], jax.lax.optimization_barrier
+    width = a.shape[-1]
     a, b = a.reshape(-1, width), b.reshape(-1, b.shape[-1])
+
+    def multiply(a: Float[Array, "rows in"]) -> Float[Array, "in out"]:
+        turned = jax.lax.optimization_barrier(a.T)
+        precision = matmul_precision(a.dtype)
+        return jnp.matmul(turned, b, precision=precision, preferred_element_type=jnp.float32)
+
     if width < _WIDE:
         return _multiply_batches(a, b)
     if width == _WIDE or width % _WIDE:
-        return _multiply_batches(turned(a.T), b, 1)
+        return multiply(a)
     blocks = jnp.moveaxis(a.reshape(len(a), -1, _WIDE), 1, 0)
-    products = jax.lax.map(lambda block: _multiply_batches(turned(block.T), b, 1), blocks)
-    return products.reshape(width, -1)
+    return jax.lax.map(multiply, blocks).reshape(width, -1)
 
 
 def linear(
