@@ -10,48 +10,35 @@ changed as there, for example `--config.eval.retrieval=all`.
 
 import jax
 from absl import flags
-from ml_collections import config_flags
 
 from mixcon3d_jax import commands
 from mixcon3d_jax.buckets import as_path
-from mixcon3d_jax.evaluation.choice import add_benchmark, keep_only
+from mixcon3d_jax.evaluation.command_line import (
+    chosen_config,
+    chosen_workdir,
+    define_config_flag,
+    define_run_flags,
+)
 from mixcon3d_jax.files import write_whole
 from mixcon3d_jax.reporting.collect import Choice, collect
 from mixcon3d_jax.reporting.page import make_page
 from mixcon3d_jax.training.run_config import EVALUATION_MODES
-from mixcon3d_jax.training.workdir import read_config
 
 REPORT_FILE = "report.html"
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "The run's workdir.", required=True)
+define_run_flags()
 _OUTPUT = flags.DEFINE_string("output", None, f"The file; default: WORKDIR/{REPORT_FILE}.")
-_STEP = flags.DEFINE_integer("step", None, "Which checkpoint; default the newest.")
-_BEST = flags.DEFINE_bool("best", False, "The checkpoint that config.checkpoint.best_by kept.")
 _WEIGHTS = flags.DEFINE_enum("weights", "ema", ("ema", "raw"), "Of which single shapes are shown.")
 _MODE = flags.DEFINE_enum("mode", "point", EVALUATION_MODES, "How single shapes are looked at.")
-_BENCHMARKS = flags.DEFINE_multi_string(
-    "benchmark", [], "NAME=FOLDER or NAME=FOLDER:SPLIT (default: test): one more benchmark."
-)
-_ONLY = flags.DEFINE_list("only", None, "Names of the benchmarks to look at; default all.")
-
-
-def define_config_flag(argv: list[str]) -> None:
-    """Makes the config of the workdir in `argv` the default of `--config`."""
-    flags.FLAGS(argv, known_only=True)
-    config_flags.DEFINE_config_dict("config", read_config(as_path(_WORKDIR.value)))
 
 
 def main(argv: list[str]) -> None:
     """Writes one page."""
     del argv
-    config, workdir = flags.FLAGS.config, as_path(_WORKDIR.value)
+    config, workdir = chosen_config(), chosen_workdir()
     output = as_path(_OUTPUT.value) if _OUTPUT.value else workdir / REPORT_FILE
-    for given in _BENCHMARKS.value:
-        add_benchmark(config, given)
-    if _ONLY.value:
-        keep_only(config, _ONLY.value)
     mesh = commands.start_devices(config)
-    choice = Choice(_STEP.value, _BEST.value, _WEIGHTS.value, _MODE.value)
+    choice = Choice(flags.FLAGS.step, flags.FLAGS.best, _WEIGHTS.value, _MODE.value)
     found = collect(config, workdir, mesh, choice)
     if jax.process_index() > 0:
         return
