@@ -8,7 +8,7 @@ import functools
 from pathlib import Path
 
 from absl import flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import config_flags
 
 from mixcon3d_jax import commands
 from mixcon3d_jax.buckets import as_path, is_remote
@@ -18,6 +18,7 @@ from mixcon3d_jax.exchange.runs import check_free, make_run
 from mixcon3d_jax.exchange.weights_file import WeightsFile, read_weights
 from mixcon3d_jax.models.pointbert import SCALINGS
 from mixcon3d_jax.sharding import use_virtual_cpu_devices
+from mixcon3d_jax.training.run_config import with_later_keys
 
 _INPUT = flags.DEFINE_string("input", None, "FILE.pt or FILE.safetensors.", required=True)
 _WORKDIR = flags.DEFINE_string("workdir", None, "The workdir to make.", required=True)
@@ -51,7 +52,7 @@ def define_config_flag(argv: list[str]) -> None:
             "changed: --config.KEY=VALUE)"
         )
     else:
-        config_flags.DEFINE_config_dict("config", ConfigDict(about.config))
+        config_flags.DEFINE_config_dict("config", with_later_keys(about.config))
 
 
 def main(argv: list[str]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from configs import base
-from mixcon3d_jax.training import run_config
+from mixcon3d_jax.training import run_config, workdir
 
 SPLITS = {
     "ensembled": "train_all",
@@ -152,8 +152,9 @@ def test_the_best_checkpoint_may_be_that_of_a_recall(figure, fits):
         run_config.check_values(config)
 
 
-def test_the_config_of_a_workdir_from_before_later_keys_is_still_evaluated():
+def test_the_config_of_a_workdir_from_before_later_keys_is_still_evaluated(tmp_path):
     config = base.get_config()
     with config.unlocked():
         del config.profile, config.compilation_cache, config.eval.retrieval
-    run_config.check_values(config)
+    workdir.write_config(tmp_path, config)
+    run_config.check_values(workdir.read_config(tmp_path))

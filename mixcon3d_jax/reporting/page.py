@@ -21,7 +21,7 @@ from mixcon3d_jax.reporting.figure_tables import (
 from mixcon3d_jax.reporting.markup import Html, join, picture, table, tag
 from mixcon3d_jax.reporting.plots import training_plots
 from mixcon3d_jax.reporting.style import STYLE
-from mixcon3d_jax.training.run_config import flat_config
+from mixcon3d_jax.training.run_config import EVALUATION_SETTINGS, flat_config
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 # Nothing but what is in the page itself.
@@ -105,8 +105,8 @@ def _figures(found: Collected) -> Html:
 
 
 def _evaluation(evaluation: Evaluation, with_published: set[str]) -> Html:
-    keys = ("num_views", "view_choice", "thumbnail", "seed", "num_seeds")
-    said = [f"{key} {evaluation.settings[key]}" for key in keys if key in evaluation.settings]
+    settings = evaluation.settings
+    said = [f"{key} {settings[key]}" for key in EVALUATION_SETTINGS if key in settings]
     about = f"Step {evaluation.step:,}; accuracies in percent"
     parts = [tag("p", "; ".join([about, ", ".join(said)]) if said else about, class_="soft")]
     for benchmark in benchmarks_of(evaluation.figures):

@@ -36,12 +36,27 @@ RETRIEVAL_MODES = (
     "image_to_point",
     "image_to_fused_multiview",
 )
+# Keys of `config.eval` that the figures of an evaluation depend on.
+EVALUATION_SETTINGS = ("num_views", "view_choice", "thumbnail", "seed", "num_seeds")
+
+# Keys that configs of earlier versions lack, and the values that they had without them.
+_LATER_KEYS = {"compilation_cache": True, "profile": "", "eval.retrieval": ""}
 
 # Keys that may differ when a run is continued: they change neither data nor weights.
 _FREE_KEYS = ("virtual_cpu_devices", "distributed.", "clip.path", "clip.images_at_once",
               "data.root", "data.stage_to", "data.num_threads", "model.remat", "optim.negatives",
               "optim.logit_block", "mesh.", "checkpoint.", "log.", "eval.", "compilation_cache",
               "profile")  # fmt: skip
+
+
+def with_later_keys(stored: dict[str, Any]) -> ConfigDict:
+    """A config that was stored, perhaps by an earlier version, with all keys that there are now."""
+    config = ConfigDict(stored)
+    known = flat_config(stored)
+    for key, value in _LATER_KEYS.items():
+        if key not in known:
+            config.update_from_flattened_dict({key: value})
+    return config
 
 
 def check_values(config: ConfigDict) -> None:
@@ -74,7 +89,7 @@ def check_values(config: ConfigDict) -> None:
     for key, smallest in at_least.items():
         if values[key] < smallest:
             raise ConfigError(f"config.{key} is {values[key]}; it must be {smallest} or more")
-    profiled_steps(config.get("profile", ""))  # workdirs of earlier versions have no such key
+    profiled_steps(config.profile)
     _check_neighbors(config)
     _check_parts(config)
     _check_patterns(config)
@@ -97,7 +112,7 @@ def retrieval_benchmarks(config: ConfigDict) -> tuple[str, ...]:
       ConfigError: if one of them is no benchmark.
     """
     known = config.eval.benchmarks
-    chosen = config.eval.get("retrieval", "")  # workdirs of earlier versions have no such key
+    chosen = config.eval.retrieval
     if chosen == "all":
         return tuple(known)
     names = tuple(name.strip() for name in chosen.split(",") if name.strip())
@@ -202,8 +217,7 @@ def evaluation_pipeline(config: ConfigDict, seed: int) -> PipelineConfig:
 
 def evaluation_settings(config: ConfigDict) -> dict[str, Any]:
     """What the figures of an evaluation depend on, beside weights and benchmarks."""
-    keys = ("num_views", "view_choice", "thumbnail", "seed", "num_seeds")
-    settings = {key: config.eval[key] for key in keys}
+    settings = {key: config.eval[key] for key in EVALUATION_SETTINGS}
     return settings | {"num_points": config.data.num_points}
 
 

@@ -13,7 +13,7 @@ import mixcon3d_jax
 from mixcon3d_jax.buckets import AnyPath, as_path
 from mixcon3d_jax.files import ReadError, read_whole, write_whole
 from mixcon3d_jax.training.lock import WorkdirError
-from mixcon3d_jax.training.run_config import differing_keys
+from mixcon3d_jax.training.run_config import differing_keys, with_later_keys
 
 CONFIG_FILE = "config.json"
 DATASET_FILE = "dataset.json"
@@ -91,7 +91,7 @@ def read_config(workdir: AnyPath) -> ConfigDict:
             f"{workdir} is not a workdir: there is no {CONFIG_FILE} in it; check --workdir"
         )
     _check_format(workdir)
-    return ConfigDict(config)
+    return with_later_keys(config)
 
 
 def _check_format(workdir: AnyPath) -> None:
