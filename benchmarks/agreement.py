@@ -14,43 +14,34 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from flax import nnx
 from ml_collections import ConfigDict
 
 import mixcon3d_jax
-from mixcon3d_jax.data.pipeline import evaluation_sample
+from mixcon3d_jax.data.pipeline import PipelineConfig, evaluation_sample
 from mixcon3d_jax.errors import InputError, exit_on_input_error
 from mixcon3d_jax.evaluation.benchmark import Benchmark
+from mixcon3d_jax.evaluation.one_pass import Tasks, run_pass
 from mixcon3d_jax.evaluation.run import open_benchmarks
-from mixcon3d_jax.evaluation.zero_shot import class_logits
 from mixcon3d_jax.inference.weights import ModelWeights
 from mixcon3d_jax.models.variables import model_structure, unflatten_like
-from mixcon3d_jax.progress import progress
+from mixcon3d_jax.sharding import make_mesh
 from mixcon3d_jax.training.run_config import evaluation_pipeline, model_config
 
 _BATCH = 16
 
 
-def evaluated_classes(weights: ModelWeights, benchmark: Benchmark, samples: list[dict]) -> list:
-    """The number of the class that evaluation gives each sample."""
+def evaluated_classes(
+    weights: ModelWeights, benchmark: Benchmark, pipeline: PipelineConfig
+) -> np.ndarray:
+    """The number of the class that evaluation gives each shape."""
     structure, params, stats = model_structure(model_config(ConfigDict(weights.about.config)))
-    params, stats = (unflatten_like(tree, weights.arrays) for tree in (params, stats))
-
-    @jax.jit
-    def logits(params, stats, batch, names):
-        return class_logits(nnx.merge(structure, params, stats), batch, names)["point"]
-
-    found = []
-    for start in progress(range(0, len(samples), _BATCH), None, "evaluation"):
-        part = samples[start : start + _BATCH]
-        part += [part[-1]] * (_BATCH - len(part))
-        batch = {name: np.stack([sample[name] for sample in part]) for name in part[0]}
-        found += (
-            np.asarray(logits(params, stats, batch, benchmark.class_embeddings))
-            .argmax(1)[: len(samples) - start]
-            .tolist()
-        )
-    return found
+    trees = tuple(unflatten_like(tree, weights.arrays) for tree in (params, stats))
+    mesh = make_mesh(1, 1, 1, jax.devices()[:1])
+    tasks = Tasks(predictions=True)
+    [found] = run_pass(
+        benchmark, {"ema": trees}, structure, pipeline, _BATCH, mesh, tasks=tasks
+    ).values()
+    return found.rows["predictions"]["point"]["classes"][:, 0]
 
 
 @exit_on_input_error
@@ -61,7 +52,7 @@ def main() -> None:
     parser.add_argument("--benchmark", help="default: all of the run")
     args = parser.parse_args()
     model = mixcon3d_jax.load(args.workdir)
-    config = ConfigDict(model.weights.about.config)
+    config = read_config(args.workdir)
     figures = args.workdir / "eval" / f"{model.weights.step}.json"
     if not figures.exists():
         raise InputError(f"there is no {figures}: evaluate that step first")
@@ -76,7 +67,7 @@ def main() -> None:
         rows = model.embed_points(points, colors, up_axis="y", drawn=True)
         ours = np.array(model.classify(rows, benchmark.classes).best)
         names = np.array(benchmark.classes)
-        theirs = names[evaluated_classes(model.weights, benchmark, samples)]
+        theirs = names[evaluated_classes(model.weights, benchmark, pipeline)]
         accuracy = 100 * float(np.mean(ours == names[benchmark.labels]))
         said = json.loads(figures.read_text())[f"ema/{benchmark.name}/point/top1"]
         print(

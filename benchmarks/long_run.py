@@ -13,7 +13,6 @@ import contextlib
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -55,16 +54,6 @@ def run(steps: int, every: int) -> dict[int, float]:
     return found
 
 
-def slope(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
-    """Of the line of least squares through at least three points, and its standard error."""
-    x, y = np.asarray(x, float), np.asarray(y, float)
-    x = x - x.mean()
-    spread = np.square(x).sum()
-    found = (x * y).sum() / spread
-    rest = y - y.mean() - found * x
-    return float(found), float(np.sqrt(np.square(rest).sum() / (len(x) - 2) / spread))
-
-
 def main() -> None:
     """Prints what was read, and the slope."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -78,8 +67,9 @@ def main() -> None:
     found = run(args.steps, args.every)
     rows = [{"step": step, "resident, MiB": kib / 1024} for step, kib in found.items()]
     counted = {step: kib for step, kib in found.items() if step >= args.settled}
-    growth, error = slope([step / 1000 for step in counted], list(counted.values()))
-    rows.append({"KiB / 1,000 steps": growth, "standard error": error})
+    line, covariance = np.polyfit(np.array([*counted]) / 1000, [*counted.values()], 1, cov=True)
+    error = float(np.sqrt(covariance[0, 0]))
+    rows.append({"KiB / 1,000 steps": float(line[0]), "standard error": error})
     report(rows, as_json=args.json)
 
 

@@ -1,12 +1,11 @@
 """Zero-shot classification: the class whose name is closest to the shape."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from mixcon3d_jax.evaluation.embeddings import shape_embeddings
 from mixcon3d_jax.metrics import TOP_K
 from mixcon3d_jax.models.layers import normalize
 from mixcon3d_jax.models.mixcon3d import MixCon3D
@@ -17,24 +16,6 @@ def embed_names(
 ) -> Float[Array, "classes D"]:
     """Class names as unit vectors, from the CLIP text embeddings of them."""
     return normalize(model.embed_text(class_embeddings))
-
-
-def class_logits(
-    model: MixCon3D,
-    batch: Mapping[str, Array],
-    class_embeddings: Float[Array, "classes D"],
-    missing: Collection[str] = (),
-) -> dict[str, Float[Array, "batch classes"]]:
-    """`name_cosines` of a batch.
-
-    Args:
-      model: with its weights.
-      batch: as for `shape_embeddings`.
-      class_embeddings: CLIP text embeddings of the names.
-      missing: as for `shape_embeddings`.
-    """
-    shapes = shape_embeddings(model, batch, missing)
-    return name_cosines(shapes, embed_names(model, class_embeddings))
 
 
 def name_cosines(

@@ -12,8 +12,9 @@ from mixcon3d_jax.data.pipeline import PipelineConfig, evaluation_batches
 from mixcon3d_jax.data.sampling import ViewPolicy
 from mixcon3d_jax.data.schema import Record, encode_record
 from mixcon3d_jax.evaluation.benchmark import Benchmark, open_benchmark
+from mixcon3d_jax.evaluation.embeddings import shape_embeddings
 from mixcon3d_jax.evaluation.one_pass import Tasks, evaluate, run_pass
-from mixcon3d_jax.evaluation.zero_shot import class_logits
+from mixcon3d_jax.evaluation.zero_shot import embed_names, name_cosines
 from mixcon3d_jax.models.mixcon3d import MixCon3D, MixCon3DConfig
 from mixcon3d_jax.models.pointbert import PointBERTConfig
 from mixcon3d_jax.models.variables import split_module
@@ -125,11 +126,13 @@ def test_predictions_are_those_of_the_logits():
         benchmark, {"raw": tuple(weights)}, structure, SPREAD, 10, mesh, (), Tasks(predictions=True)
     ).values()
     [batch] = evaluation_batches(benchmark.source, benchmark.labels, SPREAD, SHAPES, where)
-    logits_of = jax.jit(
-        lambda batch: class_logits(
-            nnx.merge(structure, *weights), batch, jnp.asarray(benchmark.class_embeddings)
-        )
-    )
+
+    @jax.jit
+    def logits_of(batch):
+        model = nnx.merge(structure, *weights)
+        names = embed_names(model, jnp.asarray(benchmark.class_embeddings))
+        return name_cosines(shape_embeddings(model, batch), names)
+
     for mode, logits in logits_of(batch).items():
         said = found.rows["predictions"][mode]
         order = np.argsort(-np.asarray(logits), axis=1, kind="stable")

@@ -13,7 +13,8 @@ from mixcon3d_jax.data.fixed_point import encode_points
 from mixcon3d_jax.data.pipeline import PipelineConfig, evaluation_sample
 from mixcon3d_jax.data.source import open_split
 from mixcon3d_jax.errors import InputError, InputWarning
-from mixcon3d_jax.evaluation.zero_shot import class_logits
+from mixcon3d_jax.evaluation.embeddings import shape_embeddings
+from mixcon3d_jax.evaluation.zero_shot import embed_names, name_cosines
 from mixcon3d_jax.exchange.runs import make_run
 from mixcon3d_jax.inference.classification import classify_among, unit_rows
 from mixcon3d_jax.inference.inputs import find_assets
@@ -54,7 +55,12 @@ def test_classes_agree_with_evaluation_object_by_object(model, evaluated, exampl
     found = model.classify(model.embed_points(points, colors, up_axis="y", drawn=True), LABELS)
     names = embed_in_prompts(ClipFolder.load(tiny_clip), ["ball", "a disc", "tall rod"])
     batch = {"points": np.stack(points), "colors": np.stack(colors)}
-    expected = np.asarray(jax.jit(class_logits)(evaluated, batch, names)["point"])
+
+    @jax.jit
+    def logits(model, batch, names):
+        return name_cosines(shape_embeddings(model, batch), embed_names(model, names))["point"]
+
+    expected = np.asarray(logits(evaluated, batch, names))
     np.testing.assert_allclose(found.cosines, expected, atol=1e-5)
     assert found.best == [LABELS[i] for i in expected.argmax(axis=1)]
     logits = np.exp(float(evaluated.logit_scales["point_text"][...])) * expected
