@@ -22,8 +22,6 @@ TORCH_BIN := .venv-torch/bin
 TPU_BIN := .venv-tpu/bin
 BEAM_BIN := .venv-beam/bin
 
-ENVIRONMENTS := $(VENV)/.ready .venv-torch/.ready .venv-tpu/.ready .venv-beam/.ready
-
 .PHONY: smoke control test test-all lint environments clean
 
 # $(call new_environment,FOLDER) makes an empty one.
@@ -71,7 +69,7 @@ test: $(VENV)/.ready
 	  --ignore=tests/parity --ignore=tests/tpu --ignore=tests/beam
 
 # `make --jobs=4 environments` makes them at the same time.
-environments: $(ENVIRONMENTS)
+environments: $(VENV)/.ready .venv-torch/.ready .venv-tpu/.ready .venv-beam/.ready
 
 test-all: .venv-torch/.ready .venv-tpu/.ready .venv-beam/.ready
 	@$(TORCH_BIN)/python -m pytest -q -n 2 --dist loadfile tests/parity

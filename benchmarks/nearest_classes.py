@@ -18,6 +18,7 @@ from jaxtyping import Float
 from mixcon3d_jax.errors import exit_on_input_error
 from mixcon3d_jax.inference.classification import unit_rows
 from mixcon3d_jax.inference.command_line import (
+    MODES,
     add_asset_flags,
     add_mode_flag,
     add_model_flags,
@@ -58,10 +59,9 @@ def main() -> int:
     counted, right, chance = nearest_agreement(
         found.embeddings, [file.class_name for file in found.files]
     )
-    how = {"point": "by points", "fused": "by points and renders"}[args.mode]
     print(
-        f"{len(found.files)} of {len(files)} assets embedded {how}; of {counted} with others of "
-        f"their class {right:.1f} % have one as nearest neighbour, chance {chance:.1f} %"
+        f"{len(found.files)} of {len(files)} assets embedded {MODES[args.mode]}; of {counted} with "
+        f"others of their class {right:.1f} % have one as nearest neighbour, chance {chance:.1f} %"
     )
     return status
 

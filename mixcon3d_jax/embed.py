@@ -7,6 +7,7 @@ from mixcon3d_jax.arguments import command_parser
 from mixcon3d_jax.errors import exit_on_input_error, plain_warnings
 from mixcon3d_jax.extras import extra
 from mixcon3d_jax.inference.command_line import (
+    MODES,
     add_asset_flags,
     add_mode_flag,
     add_model_flags,
@@ -58,9 +59,8 @@ def main(arguments: list[str] | None = None) -> int:
         index = Index.of(model.weights, args.mode, found)
         write_index(args.output, index)
         count = "1 shape" if len(index) == 1 else f"{len(index):,} shapes"
-        how = {"point": "by points", "fused": "by points and renders"}[args.mode]
         size = index.embeddings.shape[1]
-        print(f"{args.output}: {count} {how}, {size} numbers each, by {index.model}")
+        print(f"{args.output}: {count} {MODES[args.mode]}, {size} numbers each, by {index.model}")
     return status
 
 

@@ -11,6 +11,7 @@ from mixcon3d_jax.buckets import as_path
 from mixcon3d_jax.errors import InputError
 from mixcon3d_jax.exchange.own_export import WEIGHTS, write_export
 from mixcon3d_jax.exchange.runs import ExistsError, read_run
+from mixcon3d_jax.exchange.weights_file import SUFFIXES
 from mixcon3d_jax.sharding import use_virtual_cpu_devices
 from mixcon3d_jax.training.best import BEST_FOLDER
 from mixcon3d_jax.training.checkpoint import CHECKPOINTS_FOLDER
@@ -27,15 +28,13 @@ _STEP = flags.DEFINE_integer("step", None, "Which checkpoint; default the newest
 _BEST = flags.DEFINE_bool("best", False, "The checkpoint that config.checkpoint.best_by kept.")
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace an existing file.")
 
-_SUFFIXES = (".pt", ".pth", ".safetensors")
-
 
 def main(argv: list[str]) -> None:
     """Writes one file."""
     del argv
     output = as_path(_OUTPUT.value)
-    if output.suffix not in _SUFFIXES:
-        raise InputError(f"--output={output}: its name must end in {', '.join(_SUFFIXES)}")
+    if output.suffix not in SUFFIXES:
+        raise InputError(f"--output={output}: its name must end in {', '.join(SUFFIXES)}")
     if output.exists() and not _OVERWRITE.value:
         raise ExistsError(f"{output} exists already; say --overwrite to replace it")
     # No accelerator: one that is training must not be disturbed.

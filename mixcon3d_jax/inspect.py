@@ -20,7 +20,7 @@ from mixcon3d_jax.exchange.pytorch_names import WeightsError
 from mixcon3d_jax.exchange.runs import find_run
 from mixcon3d_jax.exchange.snapshot import About
 from mixcon3d_jax.exchange.weight_groups import EMA, ENCODER, group_shapes
-from mixcon3d_jax.exchange.weights_file import SAFETENSORS, read_weights
+from mixcon3d_jax.exchange.weights_file import SUFFIXES, read_weights
 from mixcon3d_jax.files import ReadError, read_whole
 from mixcon3d_jax.models.variables import model_structure, parameter_count
 from mixcon3d_jax.sharding import use_virtual_cpu_devices
@@ -29,7 +29,6 @@ from mixcon3d_jax.training.checkpoint import CHECKPOINTS_FOLDER, Checkpoints
 from mixcon3d_jax.training.run_config import model_config
 from mixcon3d_jax.training.workdir import CONFIG_FILE, read_config
 
-_FILES = (".pt", ".pth", SAFETENSORS)
 _SECTIONS = ("data", "loss", "optim")
 
 # A label and what stands beside it.
@@ -50,7 +49,7 @@ def describe(path: AnyPath) -> str:
     Raises:
       InputError: if it is none of these, or is damaged.
     """
-    if path.is_file() and path.suffix in _FILES:
+    if path.is_file() and path.suffix in SUFFIXES:
         return _table(f"{path}, a file of weights", _file_rows(path))
     place = find_run(path)
     if place is not None:
@@ -64,7 +63,7 @@ def describe(path: AnyPath) -> str:
     if not tables:
         raise NothingKnownError(
             f"{path} is no workdir (there is no {CONFIG_FILE} in it), no checkpoint of one, no "
-            f"data set (no {CARD_FILE}) and no file of weights ({', '.join(_FILES)})"
+            f"data set (no {CARD_FILE}) and no file of weights ({', '.join(SUFFIXES)})"
         )
     return "\n\n".join(tables)
 

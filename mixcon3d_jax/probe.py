@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mixcon3d_jax.arguments import command_parser, whole_number
 from mixcon3d_jax.errors import exit_on_input_error
-from mixcon3d_jax.inference.command_line import add_mode_flag, add_model_flags, model_of
+from mixcon3d_jax.inference.command_line import MODES, add_mode_flag, add_model_flags, model_of
 
 if TYPE_CHECKING:
     from mixcon3d_jax.inference.probing import Accuracy
@@ -67,8 +67,7 @@ def main(arguments: list[str] | None = None) -> None:
     found = probe(train, test, args.shots, args.repeats, args.strength)
     if others:
         print(f"{others} test shapes are left out: --train has nothing of their classes")
-    how = {"point": "by points", "fused": "by points and renders"}[args.mode]
-    print(f"{model.weights.description}, {how}, {len(test.rows):,} test shapes")
+    print(f"{model.weights.description}, {MODES[args.mode]}, {len(test.rows):,} test shapes")
     print(format_accuracies(found))
     if args.output:
         about = {"model": model.weights.description, "mode": args.mode, "strength": args.strength}

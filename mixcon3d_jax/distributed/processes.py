@@ -3,6 +3,8 @@
 import dataclasses
 import os
 
+import jax
+
 from mixcon3d_jax.errors import InputError
 
 _VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
@@ -97,3 +99,9 @@ def _of_tpu_pod(timeout_seconds: float) -> Processes | None:
             )
             return Processes(address, count, cluster.get_process_id())
     return None
+
+
+def say(message: str) -> None:
+    """Prints a line, once for all processes of a run."""
+    if jax.process_index() == 0:
+        print(message, flush=True)

@@ -10,6 +10,7 @@ from mixcon3d_jax.buckets import AnyPath, as_path, is_remote
 from mixcon3d_jax.data.source import read_card
 from mixcon3d_jax.data.staging import stage_dataset
 from mixcon3d_jax.data.writer import CARD_FILE
+from mixcon3d_jax.distributed.processes import say
 from mixcon3d_jax.evaluation.benchmark import Benchmark, open_benchmark
 from mixcon3d_jax.evaluation.one_pass import evaluate
 from mixcon3d_jax.evaluation.report import format_table, write_figures
@@ -82,7 +83,7 @@ class Evaluator:
             ]
             found = runs[0] if len(runs) == 1 else mean_and_std(runs)
             if benchmark.retrieval and not any(key.endswith("median_rank") for key in found):
-                _say(f"{benchmark.name} has neither texts nor views to look for, so no retrieval")
+                say(f"{benchmark.name} has neither texts nor views to look for, so no retrieval")
             figures |= found
         if jax.process_index() > 0:
             return figures
@@ -119,7 +120,7 @@ def open_named(config: ConfigDict, name: str) -> Benchmark | None:
     if is_remote(config.data.root) and not path.is_absolute():
         _stage(config, entry)
     if not entry.required and not _has_split(directory, entry.split):
-        _say(f"benchmark {name} is left out: {directory} has no split {entry.split!r}")
+        say(f"benchmark {name} is left out: {directory} has no split {entry.split!r}")
         return None
     benchmark = open_benchmark(
         name,
@@ -131,7 +132,7 @@ def open_named(config: ConfigDict, name: str) -> Benchmark | None:
         retrieval=name in retrieval_benchmarks(config),
     )
     if not benchmark.classes:
-        _say(f"benchmark {name}: shapes have no classes, so retrieval alone is measured")
+        say(f"benchmark {name}: shapes have no classes, so retrieval alone is measured")
     return benchmark
 
 
@@ -144,8 +145,3 @@ def _stage(config: ConfigDict, entry: ConfigDict) -> None:
 
 def _has_split(directory: Path, split: str) -> bool:
     return (directory / CARD_FILE).exists() and bool(read_card(directory).splits.get(split))
-
-
-def _say(message: str) -> None:
-    if jax.process_index() == 0:
-        print(message, flush=True)

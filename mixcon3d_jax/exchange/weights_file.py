@@ -15,6 +15,8 @@ from mixcon3d_jax.exchange.snapshot import About
 from mixcon3d_jax.exchange.weight_groups import Groups, find_groups
 
 SAFETENSORS = ".safetensors"
+# What files of weights end in.
+SUFFIXES = (".pt", ".pth", SAFETENSORS)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,6 +10,9 @@ if TYPE_CHECKING:  # worker processes import this module, and neither need nor s
     from mixcon3d_jax.inference.files import EmbeddedFiles
     from mixcon3d_jax.inference.model import Model
 
+# Ways of looking at shapes, and what they are called.
+MODES = {"point": "by points", "fused": "by points and renders"}
+
 
 def add_model_flags(parser: argparse.ArgumentParser) -> None:
     """Which model, and which CLIP with it."""
@@ -62,7 +65,7 @@ def add_mode_flag(parser: argparse.ArgumentParser) -> None:
     """How shapes are looked at."""
     parser.add_argument(
         "--mode",
-        choices=("point", "fused"),
+        choices=tuple(MODES),
         default="point",
         help="by points, or fused with 12 renders (default: %(default)s)",
     )

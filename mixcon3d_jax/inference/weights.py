@@ -13,12 +13,10 @@ from mixcon3d_jax.errors import InputError
 from mixcon3d_jax.exchange.file_contents import snapshot_of_file
 from mixcon3d_jax.exchange.runs import find_run, read_run
 from mixcon3d_jax.exchange.snapshot import About, Arrays, Snapshot
-from mixcon3d_jax.exchange.weights_file import SAFETENSORS, read_weights
+from mixcon3d_jax.exchange.weights_file import SAFETENSORS, SUFFIXES, read_weights
 from mixcon3d_jax.files import local_copy
 from mixcon3d_jax.training.run_config import model_config
 from mixcon3d_jax.training.workdir import CONFIG_FILE
-
-_FILES = (".pt", ".pth", SAFETENSORS)
 
 WeightSet = Literal["ema", "raw"]
 
@@ -67,14 +65,14 @@ def read_model(path: str | AnyPath, which: WeightSet = "ema") -> ModelWeights:
     if which not in ("ema", "raw"):
         raise ModelError(f"weights {which!r}: say 'ema' or 'raw'")
     place = as_path(path)
-    if place.is_file() and place.suffix in _FILES:
+    if place.is_file() and place.suffix in SUFFIXES:
         snapshot = _read_file(place, which)
     else:
         found = find_run(place)
         if found is None:
             raise ModelError(
                 f"{path} is no model: neither a workdir (there is no {CONFIG_FILE} in it), nor a "
-                f"checkpoint in one, nor an exported file ({', '.join(_FILES)}); check the path"
+                f"checkpoint in one, nor an exported file ({', '.join(SUFFIXES)}); check the path"
             )
         snapshot = read_run(*found)
     if snapshot.about.up_axis not in ("y", "z"):

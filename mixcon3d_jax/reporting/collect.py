@@ -14,7 +14,12 @@ from mixcon3d_jax.evaluation.run import open_named
 from mixcon3d_jax.evaluation.saved import restore_state
 from mixcon3d_jax.metrics import accuracies
 from mixcon3d_jax.models.variables import model_structure
-from mixcon3d_jax.reporting.evaluations import Evaluation, evaluation_names, read_evaluation
+from mixcon3d_jax.reporting.evaluations import (
+    Evaluation,
+    evaluation_names,
+    read_evaluation,
+    step_of,
+)
 from mixcon3d_jax.sharding import check_batch
 from mixcon3d_jax.training.best import BEST_FOLDER
 from mixcon3d_jax.training.checkpoint import CHECKPOINTS_FOLDER
@@ -132,9 +137,9 @@ def _read_metrics(found: Collected, workdir: AnyPath) -> None:
 def _read_evaluations(found: Collected, workdir: AnyPath) -> None:
     names = evaluation_names(workdir)
     if found.step is None and names:
-        found.step = int(names[-1].split("-")[0])
+        found.step = step_of(names[-1])
     for name in names:
-        if int(name.split("-")[0]) != found.step:
+        if step_of(name) != found.step:
             continue
         try:
             found.evaluations.append(read_evaluation(workdir, name))

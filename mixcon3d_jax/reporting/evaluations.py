@@ -30,14 +30,19 @@ class Evaluation:
     @property
     def step(self) -> int:
         """Of the weights."""
-        return int(self.name.split("-")[0])
+        return step_of(self.name)
 
 
 def evaluation_names(workdir: AnyPath) -> list[str]:
     """The names of all evaluations, by step; the plain one of a step comes first."""
     names = [path.stem for path in (as_path(workdir) / "eval").glob("*.json")]
     known = [name for name in names if name.split("-")[0].isdigit()]
-    return sorted(known, key=lambda name: (int(name.split("-")[0]), name))
+    return sorted(known, key=lambda name: (step_of(name), name))
+
+
+def step_of(name: str) -> int:
+    """The step of an evaluation by its name."""
+    return int(name.split("-")[0])
 
 
 def read_evaluation(workdir: AnyPath, name: str) -> Evaluation:

@@ -20,6 +20,7 @@ from mixcon3d_jax.buckets import AnyPath, as_path
 from mixcon3d_jax.data.pipeline import train_batches
 from mixcon3d_jax.distributed.agreement import on_every_process
 from mixcon3d_jax.distributed.compilation import CompiledTogether
+from mixcon3d_jax.distributed.processes import say
 from mixcon3d_jax.models.variables import Tree, parameter_count
 from mixcon3d_jax.sharding import batch_sharding, check_accumulation, check_batch, local_rows
 from mixcon3d_jax.training import run_config
@@ -81,7 +82,7 @@ def train(config: ConfigDict, workdir: AnyPath, mesh: Mesh, evaluate: Evaluate) 
         start, total = int(state.step), steps.optimizer.total_steps
         _announce(state, len(data.source), start, total, mesh)
         if profiled and start >= profiled.stop:
-            _say(f"nothing is profiled: steps {config.profile} (config.profile) are done already")
+            say(f"nothing is profiled: steps {config.profile} (config.profile) are done already")
         log = TrainingLog(
             workdir,
             config,
@@ -179,7 +180,7 @@ class _Run:
             losses.add(step, metrics)
             if step == start:
                 jax.block_until_ready(metrics)
-                _say(f"first step done after {format_seconds(time.perf_counter() - began)}")
+                say(f"first step done after {format_seconds(time.perf_counter() - began)}")
                 log.restart_clock()
             if _due(step + 1, config.log.every_steps) or step + 1 == total:
                 losses.check()
@@ -199,11 +200,11 @@ class _Run:
         frozen: tuple[Tree, ...],
     ) -> Iterator[Batch]:
         """Compiles the step for the first batch; returns the same batches."""
-        _say("compiling the training step ...")
+        say("compiling the training step ...")
         first = next(batches)
         compilation = step_fn.compile(state, first, *frozen)
         source = f" (from {self.programs})" if compilation.from_cache else ""
-        _say(f"compiled in {format_seconds(compilation.seconds)}{source}")
+        say(f"compiled in {format_seconds(compilation.seconds)}{source}")
         self.log.restart_clock()
         return itertools.chain([first], batches)
 
@@ -266,11 +267,6 @@ def _due(step: int, every: int) -> bool:
 
 def _announce(state: TrainState, records: int, start: int, total: int, mesh: Mesh) -> None:
     shape = " x ".join(f"{name} {size}" for name, size in mesh.shape.items())
-    _say(f"{parameter_count(state.params):,} parameters, {records:,} shapes, mesh {shape}")
+    say(f"{parameter_count(state.params):,} parameters, {records:,} shapes, mesh {shape}")
     if start:
-        _say(f"continuing from step {start} of {total}")
-
-
-def _say(message: str) -> None:
-    if jax.process_index() == 0:
-        print(message, flush=True)
+        say(f"continuing from step {start} of {total}")
