@@ -1,7 +1,8 @@
 # make smoke     sets everything up and runs the built-in run: data, training, evaluation
 # make control   the same with texts and views shuffled across shapes: accuracy falls to chance
 # make test      sets everything up and runs the core tests
-# make test-all  tests that need environments of their own: PyTorch, the TPU compiler, Apache Beam
+# make test-all  tests that need environments of their own: PyTorch, the TPU compiler, Apache Beam,
+#                a browser
 # make lint      checks style and format
 # make clean     removes the environments, caches and smoke_run/ (no other MIXCON3D_SMOKE_DIR)
 #
@@ -21,6 +22,7 @@ BIN := $(VENV)/bin
 TORCH_BIN := .venv-torch/bin
 TPU_BIN := .venv-tpu/bin
 BEAM_BIN := .venv-beam/bin
+BROWSER_BIN := .venv-browser/bin
 
 .PHONY: smoke control test test-all lint environments clean
 
@@ -57,30 +59,39 @@ $(VENV)/.ready: setup.py
 	@$(BEAM_BIN)/pip install --quiet --requirement tests/beam/requirements.txt --editable '.[dev]'
 	@touch $@
 
+.venv-browser/.ready: setup.py tests/browser/requirements.txt
+	$(call new_environment,.venv-browser)
+	@$(BROWSER_BIN)/pip install --quiet --requirement tests/browser/requirements.txt \
+	  --editable '.[dev,demo]'
+	@touch $@
+
 smoke: $(VENV)/.ready
 	@$(BIN)/python -m data_prep.smoke --output="$(MIXCON3D_SMOKE_DIR)"
 
 control: $(VENV)/.ready
 	@$(BIN)/python -m data_prep.smoke --output="$(MIXCON3D_SMOKE_DIR)" --control
 
-# Most of the time goes into compiling programs that run for a moment: LLVM optimises them less.
+# Most of the time goes into compiling programs that run for a moment: LLVM does not optimise them.
 test: $(VENV)/.ready
-	@XLA_FLAGS="$$XLA_FLAGS --xla_backend_optimization_level=1" $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder \
-	  --ignore=tests/parity --ignore=tests/tpu --ignore=tests/beam
+	@XLA_FLAGS="$$XLA_FLAGS --xla_backend_optimization_level=0" $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder \
+	  --ignore=tests/parity --ignore=tests/tpu --ignore=tests/beam --ignore=tests/browser
 
-# `make --jobs=4 environments` makes them at the same time.
-environments: $(VENV)/.ready .venv-torch/.ready .venv-tpu/.ready .venv-beam/.ready
+ENVIRONMENTS := $(VENV) .venv-torch .venv-tpu .venv-beam .venv-browser
 
-test-all: .venv-torch/.ready .venv-tpu/.ready .venv-beam/.ready
+# `make --jobs=5 environments` makes them at the same time.
+environments: $(ENVIRONMENTS:=/.ready)
+
+test-all: $(ENVIRONMENTS:=/.ready)
 	@$(TORCH_BIN)/python -m pytest -q -n 2 --dist loadfile tests/parity
 	@$(TPU_BIN)/python -m pytest -q -n 2 --dist loadfile tests/tpu
 	@$(BEAM_BIN)/python -m pytest -q tests/beam
+	@$(BROWSER_BIN)/python -m pytest -q tests/browser
 
 lint: $(VENV)/.ready
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 
 clean:
-	rm -rf $(VENV) .venv-torch .venv-tpu .venv-beam smoke_run build dist *.egg-info
+	rm -rf $(ENVIRONMENTS) smoke_run build dist *.egg-info
 	rm -rf .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

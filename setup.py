@@ -15,6 +15,9 @@ PREP = ["trimesh>=4.6.13", "embreex>=2.17.7.post5"]
 PROBE = ["scikit-learn>=1.5"]
 FAISS = ["faiss-cpu>=1.9"]
 
+# What `python -m mixcon3d_jax.demo` needs.
+DEMO = [*PREP, "gradio>=6.0"]
+
 # What `gs://` paths need.
 GCS = ["etils[epath-gcs]>=1.9"]
 
@@ -57,6 +60,7 @@ setup(
         "gcs": GCS,
         "probe": PROBE,
         "faiss": FAISS,
+        "demo": DEMO,
         "torch": ["torch>=2.13"],
         "benchmark": ["torch>=2.13", "fpsample>=1.0"],
         "tpu": ["jax[tpu]>=0.10.2"],

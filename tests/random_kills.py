@@ -31,10 +31,10 @@ from tests.processes import Run, run, write_config_file
 MOMENTS = ("anywhere", "saving", "evaluating")
 FLAGS = (
     "--config.model.encoder.depth=1",
-    "--config.optim.epochs=10.0",
+    "--config.optim.epochs=6.0",
     "--config.log.every_steps=1",
     "--config.checkpoint.every_steps=3",
-    "--config.eval.every_steps=7",
+    "--config.eval.every_steps=5",
     "--config.checkpoint.best_by=ema/held_out/point/top1",
     # How long the others wait for one that was killed.
     "--config.distributed.timeout_seconds=60",

@@ -65,7 +65,7 @@ def help_of(module: str) -> str:
 
 
 # The training commands' own flags are config keys, which they check themselves.
-USES = ("embed", "classify", "retrieve", "probe")
+USES = ("embed", "classify", "retrieve", "probe", "demo")
 WITH_FLAGS = ("data_prep.", *(f"mixcon3d_jax.{name}" for name in USES))
 
 

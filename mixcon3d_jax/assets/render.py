@@ -21,9 +21,9 @@ _MOST_LAYERS, _STEP = 16, 1e-4
 
 
 def render_views(
-    asset: Asset, size: int = 224, supersample: int = 2
+    asset: Asset, size: int = 224, supersample: int = 2, cameras: slice = slice(None)
 ) -> UInt8[np.ndarray, "views size size 3"]:
-    """Renders an asset from the 12 cameras of OpenShape's renders.
+    """Renders an asset from the 12 cameras of OpenShape's renders, or from some of them.
 
     The object is centred and scaled to fit, lit from the camera, its side and the sky, with flat
     two-sided shading, before white.  Deterministic.
@@ -32,17 +32,18 @@ def render_views(
       asset: what `load_asset` returns.
       size: height and width of a picture, in pixels.
       supersample: rays a pixel and axis; the picture is their mean, in linear light.
+      cameras: which of them.
 
     Returns:
-      sRGB pictures, (12, size, size, 3).
+      sRGB pictures, (12, size, size, 3), or fewer.
     """
-    fine = size * supersample
+    fine, frames = size * supersample, camera_frames()[cameras]
     if asset.cloud is not None:
         centre, scale = fit_to_views(asset.cloud.points.astype(np.float64))
         points = ((asset.cloud.points - centre) * scale).astype(np.float32)
-        views = [splat_view(points, asset.cloud.colors, f, fine) for f in camera_frames()]
+        views = [splat_view(points, asset.cloud.colors, f, fine) for f in frames]
     else:
-        views = _mesh_views(asset.parts, fine)
+        views = _mesh_views(asset.parts, frames, fine)
     return np.stack([linear_to_bytes(_shrunk(view, supersample)) for view in views])
 
 
@@ -53,7 +54,9 @@ def _shrunk(
     return image.reshape(size, factor, size, factor, 3).mean(axis=(1, 3))
 
 
-def _mesh_views(parts: tuple[Part, ...], size: int) -> list[Float32[np.ndarray, "size size 3"]]:
+def _mesh_views(
+    parts: tuple[Part, ...], frames: list[Frame], size: int
+) -> list[Float32[np.ndarray, "size size 3"]]:
     """Linear-light pictures of triangles before white, one a camera."""
     corners = np.concatenate([part.triangles.reshape(-1, 3) for part in parts]).astype(np.float64)
     centre, scale = fit_to_views(corners)
@@ -66,7 +69,7 @@ def _mesh_views(parts: tuple[Part, ...], size: int) -> list[Float32[np.ndarray, 
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-30)
     starts = np.cumsum([0] + [len(part.triangles) for part in parts])
     views = []
-    for frame in camera_frames():
+    for frame in frames:
         directions = _ray_directions(frame, size)
         origins = np.tile(frame.position.astype(np.float32), (len(directions), 1))
         image = np.ones((size * size, 3), np.float32)

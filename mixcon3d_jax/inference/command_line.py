@@ -14,8 +14,13 @@ if TYPE_CHECKING:  # worker processes import this module, and neither need nor s
 MODES = {"point": "by points", "fused": "by points and renders"}
 
 
-def add_model_flags(parser: argparse.ArgumentParser) -> None:
-    """Which model, and which CLIP with it."""
+def add_model_flags(parser: argparse.ArgumentParser, batch_size: int | None = None) -> None:
+    """Which model, and which CLIP with it.
+
+    Args:
+      parser: that gets the flags.
+      batch_size: of a command that has no use for another one; None lets the user say it.
+    """
     add = parser.add_argument
     add(
         "--model",
@@ -38,6 +43,9 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
         default="float32",
         help="of the CLIP's towers (default: %(default)s)",
     )
+    if batch_size:
+        parser.set_defaults(batch_size=batch_size)
+        return
     add(
         "--batch-size",
         type=whole_number(1),

@@ -16,7 +16,7 @@ from mixcon3d_jax.inference.weights import ModelWeights
 if TYPE_CHECKING:
     from mixcon3d_jax.inference.files import EmbeddedFiles
 
-_TEXTS = ("ids", "paths")
+_TEXTS = ("ids", "paths", "up_axes")
 # What NumPy raises for other files; the last of a `.npy`, which holds a single array.
 _DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, TypeError)
 _ABOUT = ("mode", "clip_id", "model", "model_fingerprint")
@@ -33,6 +33,7 @@ class Index:
     Attributes:
       ids: a name for each; what was given as its path, or its id in a manifest.
       paths: of the files.
+      up_axes: the axis that points up in each file.
       embeddings: of length 1.
       mode: `point` or `fused`.
       clip_id: the CLIP of the model.
@@ -42,6 +43,7 @@ class Index:
 
     ids: np.ndarray
     paths: np.ndarray
+    up_axes: np.ndarray
     embeddings: Float32[np.ndarray, "shapes D"]
     mode: str
     clip_id: str
@@ -57,6 +59,7 @@ class Index:
         return cls(
             ids=np.array([file.id for file in found.files]),
             paths=np.array([str(file.path) for file in found.files]),
+            up_axes=np.array([file.up_axis for file in found.files]),
             embeddings=unit_rows(found.embeddings),
             mode=mode,
             clip_id=weights.about.clip_id,
@@ -97,8 +100,8 @@ def read_index(path: Path, weights: ModelWeights) -> Index:
         reason = f"it has no {error.args[0]!r}" if isinstance(error, KeyError) else str(error)
         raise IndexFileError(f"{path} is no index of shapes ({reason}); {again}") from error
     index = Index(**fields)
-    shapes = {len(index.ids), len(index.paths), len(index)}
-    if index.embeddings.ndim != 2 or len(shapes) != 1 or index.embeddings.dtype != np.float32:
+    lengths = {len(index), *(len(getattr(index, name)) for name in _TEXTS)}
+    if index.embeddings.ndim != 2 or len(lengths) != 1 or index.embeddings.dtype != np.float32:
         raise IndexFileError(f"{path} is damaged: its arrays don't fit each other; {again}")
     if index.model_fingerprint != weights.fingerprint:
         raise IndexFileError(

@@ -71,8 +71,13 @@ def _in_folder(folder: Path, up_axis: UpAxis | None) -> list[AssetFile]:
     return [AssetFile(str(path), path, _axis(path, up_axis)) for path in inside]
 
 
+def known_axis(path: Path) -> UpAxis | None:
+    """The axis that points up in all files of this format, where its standard says it."""
+    return _KNOWN_AXES.get(path.suffix.lower())
+
+
 def _axis(path: Path, up_axis: UpAxis | None) -> UpAxis:
-    known = up_axis or _KNOWN_AXES.get(path.suffix.lower())
+    known = up_axis or known_axis(path)
     if known is None:
         raise InputError(
             f"{path}: files of this kind don't say which axis points up; say --up-axis=y or "

@@ -80,7 +80,7 @@ class Model:
         self.embedder = embedder
         self.weights = embedder.weights
         self.num_points: int = self.weights.about.config["data"]["num_points"]
-        self._names: dict[tuple, Rows] = {}
+        self._names: dict[tuple[str, tuple[str, ...]], Rows] = {}
 
     def embed_points(
         self,
@@ -215,11 +215,17 @@ class Model:
         check_labels(labels)
         if mode not in TEMPERATURE_OF:
             raise InputError(f"mode {mode!r}: say one of {', '.join(TEMPERATURE_OF)}")
-        key = (labels, tuple(templates))
-        if key not in self._names:
-            self._names[key] = self.embedder.labels(labels, templates)
+        names = self._embedded_names(labels, tuple(templates))
         scale = np.exp(self.weights.arrays[f"logit_scales/{TEMPERATURE_OF[mode]}"])
-        return classify_among(labels, self._checked(shapes), self._names[key], float(scale))
+        return classify_among(labels, self._checked(shapes), names, float(scale))
+
+    def _embedded_names(self, labels: tuple[str, ...], templates: tuple[str, ...]) -> Rows:
+        """A row for each name; those that were asked for before are remembered."""
+        new = [label for label in dict.fromkeys(labels) if (label, templates) not in self._names]
+        if new:
+            rows = self.embedder.labels(new, templates)
+            self._names |= {(label, templates): row for label, row in zip(new, rows, strict=True)}
+        return np.stack([self._names[label, templates] for label in labels])
 
     def preparation(self, mode: Mode) -> "Preparation":
         """How assets are prepared for a mode."""

@@ -21,7 +21,20 @@ def labels_of(given: str) -> tuple[str, ...]:
     path = Path(given)
     if path.suffix in (".txt", ".json") or path.is_file() or "/" in given:
         return read_labels(path)
-    return _checked("--labels", [name.strip() for name in given.split(",")])
+    return labels_in(given, "--labels")
+
+
+def labels_in(text: str, where: str) -> tuple[str, ...]:
+    """Names separated by commas.
+
+    Args:
+      text: the names.
+      where: they were given, for errors.
+
+    Raises:
+      LabelsError: a name is empty, or a class is named twice.
+    """
+    return _checked(where, [name.strip() for name in text.split(",")])
 
 
 def read_labels(path: Path) -> tuple[str, ...]:

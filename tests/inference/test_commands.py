@@ -72,7 +72,7 @@ def test_embed_leaves_out_a_broken_file_and_ends_with_status_1(folder, tmp_path)
     assert f"failed: {tmp_path / 'broken.glb'}" in done.err
     assert "error: 1 of 3 files failed" in done.err
     rows = list(csv.reader((tmp_path / "a.csv").read_text().splitlines()))
-    assert rows[0][:3] == ["ids", "paths", "embeddings_0"]
+    assert rows[0][:3] == ["ids", "paths", "up_axes"]
     assert rows[1] == rows[2]
     done = call(MAINS["embed"], "--model=x", f"--output={tmp_path / 'b.csv'}", files[1])
     assert done.status == 1
