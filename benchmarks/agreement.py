@@ -26,6 +26,7 @@ from mixcon3d_jax.inference.weights import ModelWeights
 from mixcon3d_jax.models.variables import model_structure, unflatten_like
 from mixcon3d_jax.sharding import make_mesh
 from mixcon3d_jax.training.run_config import evaluation_pipeline, model_config
+from mixcon3d_jax.training.workdir import read_config
 
 _BATCH = 16
 

@@ -56,8 +56,8 @@ def take_turns(sides: Mapping[str, Callable[[], object]], rounds: int) -> dict[s
 
 
 @contextlib.contextmanager
-def in_own_process(make: Callable[..., Callable[[], object]], *args: object) -> Iterator[Callable]:
-    """What `make(*args)` returns, made and called in a process of its own.
+def in_own_process(make: Callable[..., Callable], *args: object) -> Iterator[Callable]:
+    """What `make(*args)` returns, made and called in a process of its own; it returns nothing.
 
     The threads of two libraries in one process get in each other's way.
     """
@@ -67,8 +67,8 @@ def in_own_process(make: Callable[..., Callable[[], object]], *args: object) -> 
     process.start()
     theirs.close()
 
-    def run() -> None:
-        ours.send(None)
+    def run(*arguments: object) -> None:
+        ours.send(arguments)
         ours.recv()
 
     try:
@@ -81,8 +81,7 @@ def in_own_process(make: Callable[..., Callable[[], object]], *args: object) -> 
 def _serve(connection: Connection, make: Callable, args: tuple) -> None:
     run = make(*args)
     while True:
-        connection.recv()
-        jax.block_until_ready(run())
+        jax.block_until_ready(run(*connection.recv()))
         connection.send(None)
 
 

@@ -29,7 +29,7 @@ from mixcon3d_jax.training.state import abstract_state, initial_state
 from mixcon3d_jax.training.step import StepConfig, compile_train_step
 
 NUM_POINTS, NUM_VIEWS, EMBEDDING_SIZE, EMA_DECAY = 10_000, 4, 1280, 0.999
-_OPTIMIZER = OptimizerConfig(1e-3, 1e-6, warmup_steps=10, total_steps=1000)
+OPTIMIZER = OptimizerConfig(1e-3, 1e-6, warmup_steps=10, total_steps=1000)
 _SIDE = 2048  # of the matrices whose product gives the rate
 
 
@@ -49,13 +49,13 @@ def make_batch(size: int) -> dict[str, np.ndarray]:
 
 
 def _step_config(model: MixCon3DConfig) -> StepConfig:
-    return StepConfig(model, _OPTIMIZER, losses.Weights(), EMA_DECAY, None, seed=0)
+    return StepConfig(model, OPTIMIZER, losses.Weights(), EMA_DECAY, None, seed=0)
 
 
 def step_flops(model: MixCon3DConfig, batch: dict[str, np.ndarray]) -> int:
     """Of the step's matrix products; nothing is computed."""
     mesh = make_mesh(1, 1, 1, jax.devices()[:1])
-    state = abstract_state(model, make_optimizer(_OPTIMIZER), mesh)
+    state = abstract_state(model, make_optimizer(OPTIMIZER), mesh)
     return product_flops(compile_train_step(_step_config(model), mesh, state), state, batch)
 
 
@@ -65,7 +65,7 @@ class JaxSide:
     def __init__(self, model: MixCon3DConfig, batch: dict[str, np.ndarray]):
         keep_freed_memory()  # as `mixcon3d_jax.train` does
         mesh = make_mesh(1, 1, 1, jax.devices()[:1])
-        self.state = initial_state(model, make_optimizer(_OPTIMIZER), mesh, seed=0)
+        self.state = initial_state(model, make_optimizer(OPTIMIZER), mesh, seed=0)
         self.batch = jax.device_put(batch)
         self.step = compile_train_step(_step_config(model), mesh, self.state)
 
@@ -87,7 +87,7 @@ def pytorch_side(
 
     names = {"points": "xyz", "colors": "rgb", "view_embeddings": "img_feat"}
     names |= {"text_embedding": "text_feat", "has_text": "has_text"}
-    trainer = make_trainer(model, _OPTIMIZER, EMA_DECAY)
+    trainer = make_trainer(model, OPTIMIZER, EMA_DECAY)
     return functools.partial(
         trainer.update, {names[key]: torch.from_numpy(value) for key, value in batch.items()}
     )

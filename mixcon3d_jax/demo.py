@@ -79,12 +79,13 @@ def _warm_up(model: "Model", labels: tuple[str, ...]) -> None:
     from mixcon3d_jax.assets import Asset
     from mixcon3d_jax.assets.asset import Cloud
     from mixcon3d_jax.inference.preparation import prepare_asset
+    from mixcon3d_jax.web.shapes import Shape
 
     points = np.random.default_rng(0).normal(size=(100, 3)).astype(np.float32)
     cloud = Asset(cloud=Cloud(points, np.zeros((100, 3), np.uint8)))
-    prepared = prepare_asset("warm-up", cloud, model.preparation("fused"))
-    (row,) = model.embedder.fused([[prepared]])
-    model.classify(row, labels)
+    shape = Shape("warm-up", prepare_asset("warm-up", cloud, model.preparation("fused")), model)
+    for mode in model.modes:
+        model.classify(shape.embedding(mode), labels, mode=mode)
 
 
 if __name__ == "__main__":

@@ -82,6 +82,12 @@ class Model:
         self.num_points: int = self.weights.about.config["data"]["num_points"]
         self._names: dict[tuple[str, tuple[str, ...]], Rows] = {}
 
+    @property
+    def modes(self) -> tuple[Mode, ...]:
+        """How it can look at shapes: one without weights to fuse with sees points alone."""
+        fuses = not {"multi_view_proj", "fusion"} & set(self.weights.about.missing)
+        return ("point", "fused") if fuses else ("point",)
+
     def embed_points(
         self,
         points: Sequence[Num[np.ndarray, "points 3"]],

@@ -66,9 +66,11 @@ class Groups(NamedTuple):
 
 def find_groups(points: Float[Array, "batch points 3"], config: PointBERTConfig) -> Groups:
     """The groups of normalised clouds, on which no parameter has any influence."""
-    centers = farthest_point_sample(points, config.patches)
-    around = gather_points(points, centers)
-    return Groups(centers, ball_query(points, around, config.radius, config.neighbors))
+    with jax.named_scope("sampling"):
+        centers = farthest_point_sample(points, config.patches)
+        around = gather_points(points, centers)
+    with jax.named_scope("ball_query"):
+        return Groups(centers, ball_query(points, around, config.radius, config.neighbors))
 
 
 class SetAbstraction(nnx.Module):
@@ -98,15 +100,17 @@ class SetAbstraction(nnx.Module):
     ) -> tuple[Float[Array, "batch patches 3"], Float[Array, "batch patches sa_dim"]]:
         """The centers of the groups (see `PointBERT`) and their features."""
         groups = find_groups(points, self.config) if groups is None else groups
-        centers = gather_points(points, groups.centers)
-        grouped = gather_points(jnp.concatenate([points, colors], axis=-1), groups.neighbors)
-        offset = grouped[..., :3] - centers[:, :, None]
-        x = jnp.concatenate([offset, grouped], axis=-1)
+        with jax.named_scope("gather"):
+            centers = gather_points(points, groups.centers)
+            grouped = gather_points(jnp.concatenate([points, colors], axis=-1), groups.neighbors)
+            offset = grouped[..., :3] - centers[:, :, None]
+            x = jnp.concatenate([offset, grouped], axis=-1)
         # Sampling and grouping are not computed anew: they take longer than the network.
         describe = SetAbstraction.describe
         describe = nnx.remat(describe, static_argnums=2) if self.remat else describe
         return centers, describe(self, x, train)
 
+    @jax.named_scope("set_abstraction")
     def describe(
         self, groups: Float[Array, "batch patches neighbors channels"], train: bool
     ) -> Float[Array, "batch patches sa_dim"]:
@@ -177,6 +181,7 @@ class PointBERT(nnx.Module):
         cls = jnp.broadcast_to(self.cls_token[...], (tokens.shape[0], 1, tokens.shape[-1]))
         x = jnp.concatenate([cls.astype(self.dtype), tokens], axis=1)
         apply = nnx.remat(Block.__call__) if self.remat else Block.__call__
-        for block in self.blocks:
-            x = apply(block, x)
+        with jax.named_scope("blocks"):
+            for block in self.blocks:
+                x = apply(block, x)
         return self.proj(x[:, 0].astype(jnp.float32))

@@ -1,12 +1,29 @@
 """What one run of a compiled program costs a chip: arithmetic, memory traffic, messages."""
 
 import dataclasses
+import re
 
 from mixcon3d_jax.planning.collectives import collective
 from mixcon3d_jax.planning.hlo import Computation, Instruction, Program
 from mixcon3d_jax.planning.loops import Scope, loop_scope, trip_count
 from mixcon3d_jax.planning.operations import elementwise_operations, product
 from mixcon3d_jax.planning.traffic import hbm_bytes
+
+# Names that the model and the training step give to their parts (`jax.named_scope`).
+PARTS = (
+    "augmentation",
+    "towers",
+    "sampling",
+    "ball_query",
+    "gather",
+    "set_abstraction",
+    "blocks",
+    "losses",
+    "optimizer",
+    "ema",
+)
+_PART = re.compile(rf"[/(]({'|'.join(PARTS)})(?=[/)])")
+OTHER = "other"
 
 
 @dataclasses.dataclass
@@ -39,6 +56,8 @@ class Cost:
       products: matrix products, by the kind of their factors.
       elementwise: operations outside the matrix units.
       hbm_bytes: moved between HBM and chip.
+      part_bytes: the same by part of the step (`PARTS`, `OTHER`); what the compiler fused across
+        parts counts for the part of the result.
       messages: collectives by kind, those between slices apart.
       cycles: the compiler's own estimate, where it writes one on an instruction; 0 where not.
       unknown_loops: names of loops whose trip count the program doesn't say; counted once.
@@ -48,6 +67,7 @@ class Cost:
     products: dict[str, Products] = dataclasses.field(default_factory=dict)
     elementwise: int = 0
     hbm_bytes: int = 0
+    part_bytes: dict[str, int] = dataclasses.field(default_factory=dict)
     messages: dict[str, Messages] = dataclasses.field(default_factory=dict)
     cycles: int = 0
     unknown_loops: list[str] = dataclasses.field(default_factory=list)
@@ -90,10 +110,17 @@ class _Walker:
             if not fused:
                 moved = hbm_bytes(instruction, scope.computation, self.program)
                 self.cost.hbm_bytes += times * moved
+                self._add_to_part(instruction, times * moved)
                 cycles = instruction.attribute(r'"estimated_cycles":"?(\d+)')
                 self.cost.cycles += times * int(cycles or 0)
             self._messages(instruction, scope, times)
             self._inside(instruction, scope, times, fused)
+
+    def _add_to_part(self, instruction: Instruction, moved: int) -> None:
+        names = _PART.findall(instruction.attribute(r'op_name="([^"]+)"') or "")
+        part = names[-1] if names else OTHER
+        if moved:
+            self.cost.part_bytes[part] = self.cost.part_bytes.get(part, 0) + moved
 
     def _arithmetic(self, instruction: Instruction, scope: Scope, times: int) -> None:
         multiplied = product(instruction, scope.computation)

@@ -174,17 +174,29 @@ def train_step(
     loss, terms, stats, grads = batch_gradients(
         state, batch, structure=structure, config=config, mesh=mesh
     )
+    metrics = {"loss": loss, "learning_rate": learning_rate_at(config.optimizer, state.step)}
+    for name, term in terms.items():
+        metrics[f"{name}_loss"] = term["loss"]
+        metrics[f"{name}_accuracy"] = term["accuracy"]
+    return updated_state(state, grads, stats, config), metrics
+
+
+def updated_state(state: TrainState, grads: Tree, stats: Tree, config: StepConfig) -> TrainState:
+    """What follows a gradient: AdamW's update, and the moving averages.
+
+    Args:
+      state: before the step.
+      grads: of the loss, for every parameter.
+      stats: the running statistics after the batch.
+      config: of the step.
+    """
     with jax.named_scope("optimizer"):
-        params, opt_state = _updated(state, grads, config)
+        params, opt_state = _optimized(state, grads, config)
 
     @jax.named_scope("ema")
     def average(old, new):
         return config.ema_decay * old + (1.0 - config.ema_decay) * new
 
-    metrics = {"loss": loss, "learning_rate": learning_rate_at(config.optimizer, state.step)}
-    for name, term in terms.items():
-        metrics[f"{name}_loss"] = term["loss"]
-        metrics[f"{name}_accuracy"] = term["accuracy"]
     return TrainState(
         step=state.step + 1,
         params=params,
@@ -192,10 +204,10 @@ def train_step(
         opt_state=opt_state,
         ema_params=jax.tree.map(average, state.ema_params, params),
         ema_stats=jax.tree.map(average, state.ema_stats, stats),
-    ), metrics
+    )
 
 
-def _updated(state: TrainState, grads: Tree, config: StepConfig) -> tuple[Tree, Any]:
+def _optimized(state: TrainState, grads: Tree, config: StepConfig) -> tuple[Tree, Any]:
     """Parameters and the optimiser's state after an update with these gradients."""
     trained = trained_mask(state.params, config.frozen)
     updates, opt_state = make_optimizer(config.optimizer).update(

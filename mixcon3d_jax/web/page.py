@@ -66,7 +66,7 @@ def _shape_part(model: Model, labels: tuple[str, ...], shape: gr.State, folder: 
             names = gr.Textbox(
                 ", ".join(labels), label="Names to choose among", lines=3, elem_id="names"
             )
-            looks = [(words, mode) for mode, words in MODES.items()]
+            looks = [(MODES[mode], mode) for mode in model.modes]
             mode = gr.Radio(looks, value="point", label="Look at it", elem_id="mode")
             button = gr.Button("Classify", variant="primary", elem_id="classify")
             ranking = gr.Label(

@@ -238,6 +238,7 @@ def test_a_model_without_fusion_embeds_points_alone(tmp_path, model, tiny_clip):
     points, colors = cloud(0)
     given = {"points": [points], "colors": [colors], "up_axis": "y"}
     np.testing.assert_array_equal(lacking.embed_points(**given), model.embed_points(**given))
+    assert (lacking.modes, model.modes) == (("point",), ("point", "fused"))
     with pytest.raises(InputError, match="has no trained fusion, which this needs"):
         lacking.fuse(np.ones((1, 32)), np.ones((1, 32)))
 

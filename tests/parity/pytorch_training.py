@@ -75,11 +75,15 @@ class Trainer:
         total = sum(terms.values())
         self.optimizer.zero_grad()
         total.backward()
+        self.apply_gradients()
+        self.step += 1
+        return [rate, total.item(), *(term.item() for term in terms.values())]
+
+    def apply_gradients(self) -> None:
+        """What follows a gradient: AdamW's update, the clamp, and the moving averages."""
         self.optimizer.step()
         self._clamp_temperatures()
         self._average()
-        self.step += 1
-        return [rate, total.item(), *(term.item() for term in terms.values())]
 
     @torch.no_grad()
     def _clamp_temperatures(self) -> None:

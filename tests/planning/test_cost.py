@@ -60,6 +60,21 @@ def test_a_scan_over_rows_reads_each_row_once():
     assert 3 * 4096 * row <= cost.hbm_bytes <= 6 * 4096 * row
 
 
+def test_bytes_are_told_by_the_innermost_part_they_belong_to():
+    def step(x):
+        with jax.named_scope("augmentation"):
+            x = jnp.sort(x)
+            with jax.named_scope("blocks"):
+                x = jax.lax.scan(lambda carry, _: (carry @ carry, None), x, length=3)[0]
+        return jnp.cumsum(x)
+
+    cost = program_cost(compiled(step, SQUARE))
+    assert sum(cost.part_bytes.values()) == cost.hbm_bytes
+    assert cost.part_bytes.keys() == {"augmentation", "blocks", "other"}
+    size = 4 * SIZE**2
+    assert 3 * 2 * size <= cost.part_bytes["blocks"] <= 3 * 4 * size
+
+
 def test_messages_of_eight_devices():
     mesh = make_mesh(1, 4, 2)
     rows = jax.ShapeDtypeStruct((64, 16), jnp.float32, sharding=NamedSharding(mesh, P(MESH_AXES)))

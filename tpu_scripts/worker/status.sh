@@ -15,23 +15,29 @@ last_line() {
     tail -n 1 | cut -c 1-300
 }
 
+# is_ended: whether it has said how it ended; sets the fields that follow from that.
+is_ended() {
+  [ -e "$folder/exit_status" ] || return 1
+  status=$(cat "$folder/exit_status")
+  since=$(date -r "$folder/exit_status" '+%Y-%m-%d %H:%M:%S')
+  case $status in
+    0) state=finished ;;
+    2) state=bad-input ;;
+    75) state=preempted ;;
+    *) state=crashed ;;
+  esac
+}
+
 state=not-launched status='-' since='-' line='-'
 if [ -e "$folder/train.log" ]; then
   line=$(last_line || true)
   since=$(date -r "$folder/train.log" '+%Y-%m-%d %H:%M:%S')
-  if [ -e "$folder/exit_status" ]; then
-    status=$(cat "$folder/exit_status")
-    since=$(date -r "$folder/exit_status" '+%Y-%m-%d %H:%M:%S')
-    case $status in
-      0) state=finished ;;
-      2) state=bad-input ;;
-      75) state=preempted ;;
-      *) state=crashed ;;
-    esac
+  if is_ended; then
+    :
   elif is_running "$run"; then
     state=running
     since=$(date -r "$folder/processes" '+%Y-%m-%d %H:%M:%S')
-  else
+  elif ! is_ended; then # looked at again: it may just have ended
     state=lost
   fi
 fi
