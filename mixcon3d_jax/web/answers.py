@@ -65,7 +65,8 @@ def search(index: Index, query: Callable[[], Rows], top: int) -> Found:
 
 def _figure(index: Index, row: int, cosine: float) -> Figure:
     picture = thumbnail(str(index.paths[row]), str(index.up_axes[row]))
-    caption = f"{cosine:.3f}  {index.ids[row]}"
+    # Ids are often paths, of which there is room for the end.
+    caption = f"{cosine:.3f}  {'/'.join(str(index.ids[row]).split('/')[-2:])}"
     return (blank(), f"{caption} (no such file here)") if picture is None else (picture, caption)
 
 
