@@ -24,6 +24,9 @@ TPU_BIN := .venv-tpu/bin
 BEAM_BIN := .venv-beam/bin
 BROWSER_BIN := .venv-browser/bin
 
+# Modules are compiled when they are first imported; most of an environment never is.
+PIP_FLAGS := --quiet --no-compile
+
 .PHONY: smoke control test test-all lint environments clean
 
 # $(call new_environment,FOLDER) makes an empty one.
@@ -37,31 +40,31 @@ endef
 # One stamp an environment: it is made anew only when what it is made from has changed.
 $(VENV)/.ready: setup.py
 	$(call new_environment,$(VENV))
-	@$(BIN)/pip install --quiet --editable '.[dev]'
+	@$(BIN)/pip install $(PIP_FLAGS) --editable '.[dev]'
 	@touch $@
 
 # PyTorch comes first and alone: pip then asks the other index about one package, and where it can't
 # be reached (hence no retries) any build that pip knows of will do.
 .venv-torch/.ready: setup.py tests/parity/requirements.txt
 	$(call new_environment,.venv-torch)
-	@$(TORCH_BIN)/pip install --quiet --no-deps --retries 0 --extra-index-url '$(TORCH_INDEX)' \
+	@$(TORCH_BIN)/pip install $(PIP_FLAGS) --no-deps --retries 0 --extra-index-url '$(TORCH_INDEX)' \
 	  --requirement tests/parity/requirements.txt
-	@$(TORCH_BIN)/pip install --quiet --requirement tests/parity/requirements.txt --editable '.[dev]'
+	@$(TORCH_BIN)/pip install $(PIP_FLAGS) --requirement tests/parity/requirements.txt --editable '.[dev]'
 	@touch $@
 
 .venv-tpu/.ready: setup.py
 	$(call new_environment,.venv-tpu)
-	@$(TPU_BIN)/pip install --quiet --editable '.[dev,tpu]'
+	@$(TPU_BIN)/pip install $(PIP_FLAGS) --editable '.[dev,tpu]'
 	@touch $@
 
 .venv-beam/.ready: setup.py tests/beam/requirements.txt
 	$(call new_environment,.venv-beam)
-	@$(BEAM_BIN)/pip install --quiet --requirement tests/beam/requirements.txt --editable '.[dev]'
+	@$(BEAM_BIN)/pip install $(PIP_FLAGS) --requirement tests/beam/requirements.txt --editable '.[dev]'
 	@touch $@
 
 .venv-browser/.ready: setup.py tests/browser/requirements.txt
 	$(call new_environment,.venv-browser)
-	@$(BROWSER_BIN)/pip install --quiet --requirement tests/browser/requirements.txt \
+	@$(BROWSER_BIN)/pip install $(PIP_FLAGS) --requirement tests/browser/requirements.txt \
 	  --editable '.[dev,demo]'
 	@touch $@
 

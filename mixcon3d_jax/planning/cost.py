@@ -97,6 +97,12 @@ def program_cost(program: Program, slices: int = 1) -> Cost:
     return cost
 
 
+def part_of(instruction: Instruction) -> str:
+    """The innermost of the `PARTS` that an instruction belongs to, or `OTHER`."""
+    names = _PART.findall(instruction.attribute(r'op_name="([^"]+)"') or "")
+    return names[-1] if names else OTHER
+
+
 @dataclasses.dataclass
 class _Walker:
     program: Program
@@ -117,8 +123,7 @@ class _Walker:
             self._inside(instruction, scope, times, fused)
 
     def _add_to_part(self, instruction: Instruction, moved: int) -> None:
-        names = _PART.findall(instruction.attribute(r'op_name="([^"]+)"') or "")
-        part = names[-1] if names else OTHER
+        part = part_of(instruction)
         if moved:
             self.cost.part_bytes[part] = self.cost.part_bytes.get(part, 0) + moved
 

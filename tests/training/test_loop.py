@@ -1,5 +1,6 @@
 import json
 import shutil
+import threading
 
 import jax
 import numpy as np
@@ -8,8 +9,10 @@ import pytest
 from mixcon3d_jax.data.order import EpochOrder
 from mixcon3d_jax.data.schema import SchemaError
 from mixcon3d_jax.data.source import open_split
+from mixcon3d_jax.distributed.compilation import CompiledTogether
 from mixcon3d_jax.evaluation.run import Evaluator, open_benchmarks
 from mixcon3d_jax.sharding import MeshError, make_mesh
+from mixcon3d_jax.training import loop
 from mixcon3d_jax.training.checkpoint import CheckpointError, Checkpoints
 from mixcon3d_jax.training.divergence import DivergenceError
 from mixcon3d_jax.training.loop import train
@@ -121,6 +124,38 @@ def test_another_data_set_does_not_continue_a_run(data, mesh, finished, tmp_path
     config.optim.epochs = 15.0
     with pytest.raises(WorkdirError, match="data set, generated: checksum"):
         run(config, finished[0], mesh)
+
+
+def test_nothing_waits_for_the_device_between_two_reports(data, mesh, tmp_path, monkeypatch):
+    """No value is read and nothing is waited for, but where something is said, saved or judged."""
+    config = small_config(data)
+    config.optim.epochs, config.checkpoint.every_steps, config.eval.every_steps = 15.0, 0, 12
+    done, waited = [], set()
+
+    class Counted(CompiledTogether):
+        def __call__(self, *arguments):
+            done.append(super().__call__(*arguments))
+            return done[-1]
+
+    def noted(function):
+        def wrapped(*arguments):
+            if threading.current_thread() is threading.main_thread():
+                waited.add(len(done))
+            return function(*arguments)
+
+        return wrapped
+
+    def leave(state, missing):
+        raise KilledError
+
+    array = type(jax.numpy.zeros(()))
+    monkeypatch.setattr(loop, "CompiledTogether", Counted)
+    monkeypatch.setattr(array, "_value", property(noted(array._value.fget)))
+    monkeypatch.setattr(array, "block_until_ready", noted(array.block_until_ready))
+    monkeypatch.setattr(jax, "block_until_ready", noted(jax.block_until_ready))
+    with pytest.raises(KilledError):
+        train(config, tmp_path, mesh, leave)
+    assert waited == {0, 1, 4, 8, 12}
 
 
 def test_speed_leaves_out_compiling(finished):
