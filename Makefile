@@ -79,12 +79,12 @@ test: $(VENV)/.ready
 	@XLA_FLAGS="$$XLA_FLAGS --xla_backend_optimization_level=0" $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder \
 	  --ignore=tests/parity --ignore=tests/tpu --ignore=tests/beam --ignore=tests/browser
 
-ENVIRONMENTS := $(VENV) .venv-torch .venv-tpu .venv-beam .venv-browser
+OWN_ENVIRONMENTS := .venv-torch .venv-tpu .venv-beam .venv-browser
 
 # `make --jobs=5 environments` makes them at the same time.
-environments: $(ENVIRONMENTS:=/.ready)
+environments: $(VENV)/.ready $(OWN_ENVIRONMENTS:=/.ready)
 
-test-all: $(ENVIRONMENTS:=/.ready)
+test-all: $(OWN_ENVIRONMENTS:=/.ready)
 	@$(TORCH_BIN)/python -m pytest -q -n 2 --dist loadfile tests/parity
 	@$(TPU_BIN)/python -m pytest -q -n 2 --dist loadfile tests/tpu
 	@$(BEAM_BIN)/python -m pytest -q tests/beam
@@ -95,6 +95,6 @@ lint: $(VENV)/.ready
 	@$(BIN)/ruff format --check .
 
 clean:
-	rm -rf $(ENVIRONMENTS) smoke_run build dist *.egg-info
+	rm -rf $(VENV) $(OWN_ENVIRONMENTS) smoke_run build dist *.egg-info
 	rm -rf .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -76,14 +76,12 @@ def _warm_up(model: "Model", labels: tuple[str, ...]) -> None:
     """Compiles all that answers need, and embeds the names."""
     import numpy as np
 
-    from mixcon3d_jax.assets import Asset
-    from mixcon3d_jax.assets.asset import Cloud
-    from mixcon3d_jax.inference.preparation import prepare_asset
+    from mixcon3d_jax.inference.clouds import prepare_clouds
     from mixcon3d_jax.web.shapes import Shape
 
-    points = np.random.default_rng(0).normal(size=(100, 3)).astype(np.float32)
-    cloud = Asset(cloud=Cloud(points, np.zeros((100, 3), np.uint8)))
-    shape = Shape("warm-up", prepare_asset("warm-up", cloud, model.preparation("fused")), model)
+    points = np.random.default_rng(0).normal(size=(100, 3))
+    (prepared,) = prepare_clouds([points], None, "y", False, model.preparation("fused"))
+    shape = Shape("warm-up", prepared, model)
     for mode in model.modes:
         model.classify(shape.embedding(mode), labels, mode=mode)
 

@@ -2,7 +2,7 @@
 
 import functools
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,6 +60,11 @@ class Embedder:
           InputError: if it can't be opened, or is another one than the model's.
         """
         return open_clip_of(self.weights.about, self._choice, self._mesh)
+
+    @property
+    def by_mode(self) -> dict[str, Callable[[Iterable[list["Prepared"]]], Iterator[Rows]]]:
+        """What embeds batches of prepared shapes in each mode."""
+        return {"point": self.points, "fused": self.fused}
 
     def points(self, batches: Iterable[list["Prepared"]]) -> Iterator[Rows]:
         """The rows of each batch of at most `batch_size` shapes, by their points."""

@@ -158,7 +158,7 @@ class Model:
         """
         with extra("prep", "reading 3D files"):
             from mixcon3d_jax.inference.files import embed_files
-        embed = {"point": self.embedder.points, "fused": self.embedder.fused}.get(mode)
+        embed = self.embedder.by_mode.get(mode)
         if embed is None:
             raise InputError(f"mode {mode!r}: say 'point' or 'fused'")
         return embed_files(

@@ -4,7 +4,7 @@ import functools
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import gradio as gr
@@ -16,7 +16,7 @@ from mixcon3d_jax.inference.model import Model
 from mixcon3d_jax.web.answers import ranked_labels, search
 from mixcon3d_jax.web.points_model import points_glb
 from mixcon3d_jax.web.shapes import Shape, read_shape
-from mixcon3d_jax.web.uploads import ACCEPTED, UploadError
+from mixcon3d_jax.web.uploads import ACCEPTED
 
 _BY_FORMAT = "as the format says (glTF)"
 _SHOWN_LABELS, _NEAREST = 10, 12
@@ -82,8 +82,7 @@ def _shape_part(model: Model, labels: tuple[str, ...], shape: gr.State, folder: 
         shown = read_shape(paths, None if axis == _BY_FORMAT else axis, model)
         with tempfile.NamedTemporaryFile(dir=folder, suffix=".glb", delete=False) as glb:
             glb.write(points_glb(shown.points, shown.prepared.colors))
-        notes = "\n".join(f"* {_plain(note)}" for note in shown.prepared.notes)
-        return shown, glb.name, list(shown.views), notes
+        return shown, glb.name, list(shown.prepared.views), _listed(shown.prepared.notes)
 
     @_with_messages
     def classify(shape: Shape | None, names, mode):
@@ -96,9 +95,8 @@ def _shape_part(model: Model, labels: tuple[str, ...], shape: gr.State, folder: 
     notes = gr.Markdown(elem_id="notes")
     question = {"fn": classify, "inputs": [shape, names, mode], "outputs": [ranking, status]}
     for changed in (files.change, axis.input):
-        _on(changed, show, [files, axis], [shape, viewer, views, notes]).success(
-            **question, concurrency_id="model"
-        )
+        read = _on(changed, show, [files, axis], [shape, viewer, views, notes])
+        _on(read.success, **question)
     for asked in (button.click, mode.input, names.submit):
         _on(asked, **question)
 
@@ -125,24 +123,24 @@ def _search_part(model: Model, index: Index, shape: gr.State) -> None:
 
     def answer(query: Callable):
         figures, said = search(index, query, _NEAREST)
-        return figures, "\n".join(f"* {_plain(note)}" for note in said)
+        return figures, _listed(said)
 
     @_with_messages
     def search_text(text):
         if not text.strip():
-            raise UploadError("type what to look for")
+            raise InputError("type what to look for")
         return answer(lambda: model.embed_text([text]))
 
     @_with_messages
     def search_image(path):
         if path is None:
-            raise UploadError("drop a picture first")
+            raise InputError("drop a picture first")
         return answer(lambda: model.embed_images([path]))
 
     @_with_messages
     def search_shape(shape: Shape | None):
         if shape is None:
-            raise UploadError("drop a mesh or a point cloud above first")
+            raise InputError("drop a mesh or a point cloud above first")
         return answer(lambda: shape.embedding(index.mode))
 
     for asked in (by_text.click, text.submit):
@@ -171,6 +169,10 @@ def _with_messages(handler: Callable) -> Callable:
             raise gr.Error(said, duration=None, print_exception=False) from error
 
     return wrapped
+
+
+def _listed(notes: Iterable[str]) -> str:
+    return "\n".join(f"* {_plain(note)}" for note in notes)
 
 
 def _plain(text: str) -> str:

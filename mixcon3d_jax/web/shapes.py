@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
 from mixcon3d_jax.assets.load import UpAxis, z_up_to_y_up
 from mixcon3d_jax.inference.embedder import Rows
@@ -33,16 +33,10 @@ class Shape:
         points = self.prepared.points.astype(np.float32)
         return points if self._model.weights.about.up_axis == "y" else z_up_to_y_up(points)
 
-    @property
-    def views(self) -> UInt8[np.ndarray, "views size size 3"]:
-        """Its renders."""
-        return self.prepared.views
-
     def embedding(self, mode: Mode) -> Rows:
         """Its embedding, one row."""
         if mode not in self._rows:
-            embed = {"point": self._model.embedder.points, "fused": self._model.embedder.fused}
-            (self._rows[mode],) = embed[mode]([[self.prepared]])
+            (self._rows[mode],) = self._model.embedder.by_mode[mode]([[self.prepared]])
         return self._rows[mode]
 
 

@@ -32,9 +32,7 @@ state=not-launched status='-' since='-' line='-'
 if [ -e "$folder/train.log" ]; then
   line=$(last_line || true)
   since=$(date -r "$folder/train.log" '+%Y-%m-%d %H:%M:%S')
-  if is_ended; then
-    :
-  elif is_running "$run"; then
+  if ! is_ended && is_running "$run"; then
     state=running
     since=$(date -r "$folder/processes" '+%Y-%m-%d %H:%M:%S')
   elif ! is_ended; then # looked at again: it may just have ended
