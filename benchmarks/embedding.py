@@ -20,6 +20,7 @@ from configs import base
 from mixcon3d_jax.arguments import whole_number
 from mixcon3d_jax.errors import exit_on_input_error
 from mixcon3d_jax.exchange.snapshot import About
+from mixcon3d_jax.host_memory import keep_freed_memory
 from mixcon3d_jax.inference.clip_of_model import ClipChoice
 from mixcon3d_jax.inference.embedder import Embedder
 from mixcon3d_jax.inference.inputs import find_assets
@@ -66,6 +67,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=whole_number(2), default=3)
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
+    keep_freed_memory()  # as `mixcon3d_jax.embed` does
     model = load(args.model) if args.model else random_model(args.scaling, args.batch_size)
     size = model.embedder.batch_size
     with tempfile.TemporaryDirectory() as folder:

@@ -85,8 +85,10 @@ def model_of(args: argparse.Namespace) -> "Model":
     Raises:
       InputError: if there is no such model.
     """
+    from mixcon3d_jax.host_memory import keep_freed_memory
     from mixcon3d_jax.inference.model import load
 
+    keep_freed_memory()
     return load(
         args.model,
         weights=args.weights,

@@ -40,7 +40,10 @@ def farthest_point_sample(
 
     def choose(carry, _):
         nearest, chosen = carry
-        last = [jnp.take_along_axis(plane, chosen[:, None], axis=1) for plane in planes]
+        last = [
+            jnp.take_along_axis(plane, chosen[:, None], axis=1, mode="promise_in_bounds")
+            for plane in planes
+        ]
         nearest = jnp.minimum(nearest, _squared_distance(planes, last))
         return (nearest, jnp.argmax(nearest, axis=1).astype(jnp.int32)), chosen
 
@@ -60,8 +63,8 @@ def ball_query(
     of the points, so that no ball is empty.
     """
     distance = _squared_distance(
-        [plane[:, None] for plane in _planes(points)],
-        [plane[:, :, None] for plane in _planes(centers)],
+        [_by_bits(plane)[:, None] for plane in _planes(points)],
+        [plane[:, :, None, None] for plane in _planes(centers)],
     )
     words = _packed(distance <= jnp.float32(radius**2))
     neighbors = _first_bits(words, num_neighbors)
@@ -69,12 +72,20 @@ def ball_query(
     return jnp.where(neighbors == outside, neighbors[..., :1], neighbors)
 
 
-def _packed(flags: Bool[Array, "*batch flags"]) -> UInt32[Array, "*batch words"]:
-    """32 flags a word, the first in the lowest bit; what is missing of the last word is False."""
-    missing = -flags.shape[-1] % _BITS
-    flags = jnp.pad(flags, [(0, 0)] * (flags.ndim - 1) + [(0, missing)])
-    bits = flags.reshape(*flags.shape[:-1], -1, _BITS).astype(jnp.uint32)
-    return (bits << jnp.arange(_BITS, dtype=jnp.uint32)).sum(-1, dtype=jnp.uint32)
+def _by_bits(plane: Float[Array, "batch points"]) -> Float[Array, "batch 32 words"]:
+    """A coordinate of points by their place in a word, then by word; infinite where none is left.
+
+    The long axis is the last one, so that all lanes of a processor take part in packing.
+    """
+    missing = -plane.shape[1] % _BITS
+    plane = jnp.pad(plane, ((0, 0), (0, missing)), constant_values=jnp.inf)
+    return plane.reshape(len(plane), -1, _BITS).swapaxes(1, 2)
+
+
+def _packed(flags: Bool[Array, "*batch 32 words"]) -> UInt32[Array, "*batch words"]:
+    """32 flags a word, the first in the lowest bit."""
+    place = jnp.arange(_BITS, dtype=jnp.uint32)[:, None]
+    return (flags.astype(jnp.uint32) << place).sum(-2, dtype=jnp.uint32)
 
 
 def _first_bits(

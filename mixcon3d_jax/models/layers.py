@@ -179,6 +179,6 @@ class PointConv(nnx.Module):
         self.dtype = dtype
         self.kernel, self.bias = layer.kernel, layer.bias
 
-    def __call__(self, x: Float[Array, "rows in"]) -> Float[Array, "rows out"]:
+    def __call__(self, x: Float[Array, "*batch in"]) -> Float[Array, "*batch out"]:
         """The product with the kernel; the bias is still to be added."""
         return product(x, self.kernel[...], self.dtype)

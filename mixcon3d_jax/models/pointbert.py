@@ -120,7 +120,9 @@ class SetAbstraction(nnx.Module):
         for conv, norm in zip(self.convs[:-1], self.norms[:-1], strict=True):
             x = jax.nn.relu(norm(conv(x), conv.bias[...], train=train))
         last, norm = self.convs[-1], self.norms[-1]
-        x = last(x).reshape(batch * patches, neighbors, -1)
+        # Grouped before the product: behind it, a TPU's compiler would write out what the gradient
+        # of the maximum spreads over a group.
+        x = last(x.reshape(batch * patches, neighbors, -1))
         largest = norm.largest(x, last.bias[...], train=train)
         return jax.nn.relu(largest).reshape(batch, patches, -1)
 

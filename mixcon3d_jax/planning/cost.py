@@ -1,29 +1,13 @@
 """What one run of a compiled program costs a chip: arithmetic, memory traffic, messages."""
 
 import dataclasses
-import re
 
 from mixcon3d_jax.planning.collectives import collective
 from mixcon3d_jax.planning.hlo import Computation, Instruction, Program
 from mixcon3d_jax.planning.loops import Scope, loop_scope, trip_count
 from mixcon3d_jax.planning.operations import elementwise_operations, product
+from mixcon3d_jax.planning.parts import part_of
 from mixcon3d_jax.planning.traffic import hbm_bytes
-
-# Names that the model and the training step give to their parts (`jax.named_scope`).
-PARTS = (
-    "augmentation",
-    "towers",
-    "sampling",
-    "ball_query",
-    "gather",
-    "set_abstraction",
-    "blocks",
-    "losses",
-    "optimizer",
-    "ema",
-)
-_PART = re.compile(rf"[/(]({'|'.join(PARTS)})(?=[/)])")
-OTHER = "other"
 
 
 @dataclasses.dataclass
@@ -56,7 +40,7 @@ class Cost:
       products: matrix products, by the kind of their factors.
       elementwise: operations outside the matrix units.
       hbm_bytes: moved between HBM and chip.
-      part_bytes: the same by part of the step (`PARTS`, `OTHER`); what the compiler fused across
+      part_bytes: the same by part of the step (`parts.part_of`); what the compiler fused across
         parts counts for the part of the result.
       messages: collectives by kind, those between slices apart.
       cycles: the compiler's own estimate, where it writes one on an instruction; 0 where not.
@@ -97,12 +81,6 @@ def program_cost(program: Program, slices: int = 1) -> Cost:
     return cost
 
 
-def part_of(instruction: Instruction) -> str:
-    """The innermost of the `PARTS` that an instruction belongs to, or `OTHER`."""
-    names = _PART.findall(instruction.attribute(r'op_name="([^"]+)"') or "")
-    return names[-1] if names else OTHER
-
-
 @dataclasses.dataclass
 class _Walker:
     program: Program
@@ -116,16 +94,14 @@ class _Walker:
             if not fused:
                 moved = hbm_bytes(instruction, scope.computation, self.program)
                 self.cost.hbm_bytes += times * moved
-                self._add_to_part(instruction, times * moved)
+                if moved:
+                    part = part_of(instruction, scope.computation)
+                    by_part = self.cost.part_bytes
+                    by_part[part] = by_part.get(part, 0) + times * moved
                 cycles = instruction.attribute(r'"estimated_cycles":"?(\d+)')
                 self.cost.cycles += times * int(cycles or 0)
             self._messages(instruction, scope, times)
             self._inside(instruction, scope, times, fused)
-
-    def _add_to_part(self, instruction: Instruction, moved: int) -> None:
-        part = part_of(instruction)
-        if moved:
-            self.cost.part_bytes[part] = self.cost.part_bytes.get(part, 0) + moved
 
     def _arithmetic(self, instruction: Instruction, scope: Scope, times: int) -> None:
         multiplied = product(instruction, scope.computation)

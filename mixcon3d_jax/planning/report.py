@@ -170,7 +170,11 @@ def _work(cost: Cost) -> str:
     lines.append(f"  {'other operations, G':<36}{cost.elementwise / 1e9:10,.1f}")
     lines.append(f"  {'bytes to and from HBM, GB':<36}{cost.hbm_bytes / 1e9:10,.2f}")
     by_part = sorted(cost.part_bytes.items(), key=lambda item: -item[1])
-    lines += [f"    {part.replace('_', ' '):<34}{moved / 1e9:10,.2f}" for part, moved in by_part]
+    lines += [
+        f"    {part.replace('_', ' '):<34}{moved / 1e9:10,.2f}"
+        for part, moved in by_part
+        if round(moved / 1e9, 2)
+    ]
     if cost.unknown_loops:
         lines.append(f"  loops of unknown length, counted once: {', '.join(cost.unknown_loops)}")
     return "\n".join(lines)

@@ -72,7 +72,8 @@ def test_bytes_are_told_by_the_innermost_part_they_belong_to():
     assert sum(cost.part_bytes.values()) == cost.hbm_bytes
     assert cost.part_bytes.keys() == {"augmentation", "blocks", "other"}
     size = 4 * SIZE**2
-    assert 3 * 2 * size <= cost.part_bytes["blocks"] <= 3 * 4 * size
+    # A turn reads the carry as both factors, and writes it; copies of the carry may come on top.
+    assert 3 * 3 * size <= cost.part_bytes["blocks"] <= 3 * 5 * size
 
 
 def test_messages_of_eight_devices():

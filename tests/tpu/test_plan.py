@@ -10,7 +10,7 @@ import pytest
 
 from configs import base
 from mixcon3d_jax.planning.compiler import topology_devices
-from mixcon3d_jax.planning.cost import OTHER, PARTS, part_of
+from mixcon3d_jax.planning.parts import OTHER, PARTS, part_of
 from mixcon3d_jax.planning.programs import clip_sizes, compile_training_step
 from mixcon3d_jax.planning.report import targets_to_json, targets_to_text
 from mixcon3d_jax.planning.targets import plan_targets
@@ -89,13 +89,20 @@ def test_every_part_has_its_name_in_the_step_and_bytes_by_part_are_all_bytes():
     step = with_a_ring("v5e:2x4")
     cost = step.cost()
     assert sum(cost.part_bytes.values()) == cost.hbm_bytes
-    instructions = (
-        instruction
+    named = {
+        part_of(instruction, computation)
         for computation in step.program.computations.values()
         for instruction in computation.instructions.values()
-    )
-    named = {part_of(instruction) for instruction in instructions}
+    }
     assert named == {*PARTS, OTHER} - {"towers"}
+    assert cost.part_bytes[OTHER] <= 0.01 * cost.hbm_bytes
+
+
+def test_the_update_and_the_average_move_every_array_once():
+    step = with_a_ring("v5e:2x4")
+    moved = step.cost().part_bytes
+    # Parameters, gradients, two moments and the average are read, all but the gradients written.
+    assert moved["optimizer"] + moved["ema"] <= 1.05 * 9 * step.memory.parameters
 
 
 def test_memory_is_what_the_state_needs():
