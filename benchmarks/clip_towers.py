@@ -1,18 +1,17 @@
-"""Speed of CLIP's towers against transformers' PyTorch ones, on this machine's CPU.
+"""Speed of CLIP's towers against transformers' PyTorch ones.
 
-    python -m benchmarks.clip_towers [--clip=openai/clip-vit-base-patch32] [--json]
+    python -m benchmarks.clip_towers [--clip=openai/clip-vit-base-patch32] [--batch=32] [--json]
 
 Needs the extra `torch` and transformers.  Both sides have the same sizes (those of a published
-CLIP), random weights, float32, pixels and ids that are ready, and all cores; batches take turns.
-Prints medians of the runs and the ratio of JAX to PyTorch, and how far bfloat16 is from float32.
+CLIP), random weights, float32, pixels and ids that are ready, and take turns, each with all cores
+in a process of its own.  On a CPU, this project keeps freed memory (`mixcon3d_jax.host_memory`);
+PyTorch is measured without that, as it comes, and with it.  The last column is how far bfloat16 is
+from float32 here.
 """
 
 import argparse
-import json
+import functools
 import os
-import platform
-import statistics
-import time
 from collections.abc import Callable
 
 import jax
@@ -20,13 +19,45 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from mixcon3d_jax.models.clip import BFLOAT16, FLOAT32, Clip, ClipConfig
+from benchmarks.timing import in_own_process, report, take_turns
+from mixcon3d_jax.host_memory import keep_freed_memory
+from mixcon3d_jax.models.clip import BFLOAT16, FLOAT32, Clip, ClipConfig, Numerics
 from mixcon3d_jax.models.clip_variants import VARIANTS
 from mixcon3d_jax.models.layers import normalize
 
+TOWERS = ("images", "texts")
 
-def pytorch_towers(config: ClipConfig) -> dict[str, Callable[[np.ndarray], object]]:
-    """transformers' towers of these sizes."""
+
+def make_rows(config: ClipConfig, batch: int) -> dict[str, np.ndarray]:
+    """Pixels and ids, as the processors give them."""
+    rng = np.random.default_rng(0)
+    side = config.vision.image_size
+    return {
+        "images": rng.normal(size=(batch, side, side, 3)).astype(np.float32),
+        "texts": rng.integers(1, 49000, (batch, config.text.context_length)),
+    }
+
+
+def our_towers(
+    config: ClipConfig, rows: dict[str, np.ndarray], numerics: Numerics = FLOAT32
+) -> Callable[[str], jax.Array]:
+    """Runs a tower by this project."""
+    keep_freed_memory()  # as the commands do
+    clip = Clip(config, rngs=nnx.Rngs(0), numerics=numerics)
+    runs = {}
+    for name, tower in zip(TOWERS, (clip.vision, clip.text), strict=True):
+        graph, weights = nnx.split(tower)
+        run = jax.jit(lambda weights, rows, graph=graph: nnx.merge(graph, weights)(rows))
+        runs[name] = functools.partial(run, weights, jax.device_put(rows[name]))
+    return lambda name: runs[name]()
+
+
+def their_towers(
+    config: ClipConfig, rows: dict[str, np.ndarray], keeps_memory: bool = False
+) -> Callable[[str], object]:
+    """Runs a tower by transformers; `keeps_memory` as this project does on a CPU."""
+    if keeps_memory:
+        keep_freed_memory()
     import torch
     from transformers import CLIPConfig, CLIPModel
 
@@ -49,86 +80,59 @@ def pytorch_towers(config: ClipConfig) -> dict[str, Callable[[np.ndarray], objec
             vision_config=transformer(config.vision) | vision,
         )
     ).eval()
-
-    def run(method: Callable, rows: np.ndarray) -> None:
-        with torch.no_grad():
-            method(torch.from_numpy(rows))
-
-    return {
-        "images": lambda rows: run(model.get_image_features, rows.transpose(0, 3, 1, 2).copy()),
-        "texts": lambda rows: run(model.get_text_features, rows),
+    pixels = torch.from_numpy(rows["images"].transpose(0, 3, 1, 2).copy())
+    ids = torch.from_numpy(rows["texts"])
+    runs = {
+        "images": lambda: model.get_image_features(pixels),
+        "texts": lambda: model.get_text_features(ids),
     }
 
+    def run(name: str) -> None:
+        with torch.no_grad():
+            runs[name]()
 
-def jax_towers(clip: Clip) -> dict[str, Callable[[np.ndarray], jax.Array]]:
-    """This package's towers, compiled."""
-    towers = {}
-    for name, tower in (("images", clip.vision), ("texts", clip.text)):
-        graph, weights = nnx.split(tower)
-        run = jax.jit(lambda weights, rows, graph=graph: nnx.merge(graph, weights)(rows))
-        towers[name] = lambda rows, run=run, weights=weights: jax.block_until_ready(
-            run(weights, rows)
-        )
-    return towers
+    return run
 
 
-def seconds(run: Callable[[np.ndarray], object], rows: np.ndarray) -> float:
-    """What one batch takes."""
-    began = time.perf_counter()
-    run(rows)
-    return time.perf_counter() - began
+def lowest_cosine(a: jax.Array, b: jax.Array) -> float:
+    """Of the rows of both."""
+    return float(jnp.sum(normalize(a) * normalize(b), axis=-1).min())
 
 
 def main() -> None:
-    """Prints a table, or JSON."""
+    """Prints a row for each tower."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clip", default="openai/clip-vit-base-patch32", choices=VARIANTS)
     parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--runs", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     config = VARIANTS[args.clip]
-    side = config.vision.image_size
-    rng = np.random.default_rng(0)
-    rows = {
-        "images": rng.normal(size=(args.batch, side, side, 3)).astype(np.float32),
-        "texts": rng.integers(1, 49000, (args.batch, config.text.context_length)),
-    }
-    full = jax_towers(Clip(config, rngs=nnx.Rngs(0), numerics=FLOAT32))
-    half = jax_towers(Clip(config, rngs=nnx.Rngs(0), numerics=BFLOAT16))
-    theirs = pytorch_towers(config)
-    figures: dict[str, object] = {
-        "clip": args.clip,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, jax {jax.__version__}",
-    }
-    for name, batch in rows.items():
-        ours, others = full[name], theirs[name]
-        for run in (ours, others):
-            run(batch)  # compiles, fills caches
-        turns = [(seconds(ours, batch), seconds(others, batch)) for _ in range(args.runs)]
-        found, expected = (
-            args.batch / statistics.median(side) for side in zip(*turns, strict=True)
-        )
-        cosines = jnp.sum(
-            normalize(ours(batch)) * normalize(half[name](batch).astype(jnp.float32)), axis=-1
-        )
-        figures[name] = {
-            "jax_per_second": found,
-            "pytorch_per_second": expected,
-            "ratio": found / expected,
-            "lowest_bfloat16_cosine": float(cosines.min()),
+    inputs = make_rows(config, args.batch)
+    took = {}
+    with (
+        in_own_process(our_towers, config, inputs) as ours,
+        in_own_process(their_towers, config, inputs) as theirs,
+        in_own_process(their_towers, config, inputs, True) as theirs_keeping,
+    ):
+        for name in TOWERS:
+            sides = {"this project": ours, "PyTorch": theirs, "keeping": theirs_keeping}
+            of_tower = {side: functools.partial(run, name) for side, run in sides.items()}
+            took[name] = take_turns(of_tower, args.rounds)
+    full, half = (our_towers(config, inputs, numerics) for numerics in (FLOAT32, BFLOAT16))
+    rows = [
+        {
+            f"{args.clip}, batch {args.batch}": name,
+            "this project, ms (quartiles)": turns["this project"],
+            "PyTorch": turns["PyTorch"],
+            "ratio": turns["PyTorch"].median / turns["this project"].median,
+            "PyTorch, freed memory kept": turns["keeping"],
+            "its ratio": turns["keeping"].median / turns["this project"].median,
+            "bfloat16, lowest cosine": f"{lowest_cosine(full(name), half(name)):.5f}",
         }
-    if args.json:
-        print(json.dumps(figures, indent=2))
-        return
-    print(f"{args.clip}, batches of {args.batch}, {figures['machine']}")
-    for name in rows:
-        row = figures[name]
-        print(
-            f"{name:<8}{row['jax_per_second']:8.1f}/s, PyTorch {row['pytorch_per_second']:8.1f}/s, "
-            f"ratio {row['ratio']:.2f}; lowest cosine of bfloat16 to float32 "
-            f"{row['lowest_bfloat16_cosine']:.5f}"
-        )
+        for name, turns in took.items()
+    ]
+    report(rows, as_json=args.json)
 
 
 if __name__ == "__main__":
