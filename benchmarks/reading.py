@@ -1,13 +1,13 @@
 """Samples a second and core, read by this project and by the original's way.
 
-    python -m benchmarks.reading
+    python -m benchmarks.reading [--json]
 
 Makes shapes of the real size (10,000 points, CLIP embeddings of 1280) in a temporary folder, as the
-original's files and as converted shards, and lets both sides make batches of 64 in turns: decoded,
-sampled, normalised, augmented, texts and views chosen.  This project's normalisation and
-augmentation, which run on the accelerator in training, are computed by the same core here.
-Times are those of the processor, all threads together, so that other load on the machine matters
-little.
+original's files and as converted shards, and lets all sides make batches of 64 in turns.  Samples
+for a device are decoded and drawn, with texts and views chosen: what a host does in training.
+Samples for the encoder are normalised and augmented as well, which the accelerator does in
+training, and the same core here.  Times are those of the processor, all threads together, so that
+other load on the machine matters little.
 """
 
 import argparse
@@ -23,6 +23,7 @@ import jax
 import numpy as np
 
 from benchmarks.original_reading import read_batch
+from benchmarks.timing import report
 from data_prep.openshape.shape import read_shape
 from mixcon3d_jax.data.augment import AugmentConfig, augment
 from mixcon3d_jax.data.clouds import unpack_clouds
@@ -45,28 +46,33 @@ _SETTLING = 0.5  # seconds
 
 
 def main() -> None:
-    """Prints the medians of both sides and their ratio, for each format of the files."""
+    """Prints the medians of all sides and their ratio, for each format of the files."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shapes", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    rows = []
     for point_type, embedding_type in FORMATS:
         with tempfile.TemporaryDirectory() as folder:
             paths = write_files(Path(folder), args.shapes, point_type, embedding_type)
             shards = convert(Path(folder) / "shards", paths)
-            sides = {"original": original_batches(paths), "this project": ready_batches(shards)}
-            seconds = measure(sides, args.rounds)
+            sides = {
+                "for the encoder, original's way": original_batches(paths),
+                "for the encoder, this project": batches_of(shards, for_encoder=True),
+                "for a device, this project": batches_of(shards, for_encoder=False),
+            }
+            rates = {name: BATCH / spent for name, spent in measure(sides, args.rounds).items()}
             size = statistics.mean(path.stat().st_size for path in paths)
-        rates = ", ".join(
-            f"{name} {BATCH / spent:,.0f} samples/s" for name, spent in seconds.items()
+        theirs, ours, _ = rates.values()
+        types = f"{point_type.__name__}, {embedding_type.__name__}"
+        rows.append(
+            {"samples / s and core, from": f"files of {size / 1000:.0f} KB ({types})"}
+            | {name: round(rate) for name, rate in rates.items()}
+            | {"ratio": ours / theirs}
         )
-        print(
-            f"files of {size / 1000:.0f} KB (points {point_type.__name__}, embeddings "
-            f"{embedding_type.__name__}): {rates}, "
-            f"ratio {seconds['original'] / seconds['this project']:.1f}",
-            flush=True,
-        )
+    report(rows, as_json=args.json)
 
 
 def make(index: int, point_type: type, embedding_type: type) -> dict:
@@ -113,7 +119,7 @@ def original_batches(paths: list[Path]) -> Callable[[], object]:
     return lambda: read_batch([paths[next(order)] for _ in range(BATCH)], NUM_POINTS)
 
 
-def ready_batches(shards: Path) -> Callable[[], object]:
+def batches_of(shards: Path, *, for_encoder: bool) -> Callable[[], object]:
     """A function that makes this project's next batch and waits for it."""
     source = open_split(shards, "train")
     batches: Iterator = train_batches(
@@ -131,6 +137,8 @@ def ready_batches(shards: Path) -> Callable[[], object]:
 
     def next_batch() -> object:
         batch = next(batches)
+        if not for_encoder:
+            return jax.block_until_ready(batch)
         points, colors = prepare(next(keys), batch["points"], batch["colors"])
         return jax.block_until_ready(batch | {"points": points, "colors": colors})
 
@@ -138,7 +146,7 @@ def ready_batches(shards: Path) -> Callable[[], object]:
 
 
 def measure(sides: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """The median processor time of a batch, both sides in turns."""
+    """The median processor time of a batch, all sides in turns."""
     times: dict[str, list[float]] = {name: [] for name in sides}
     for repetition in range(rounds + 2):  # the first two compile and fill the prefetched batches
         for name, next_batch in sides.items():

@@ -20,6 +20,7 @@ from mixcon3d_jax.web.uploads import ACCEPTED
 
 _BY_FORMAT = "as the format says (glTF)"
 _SHOWN_LABELS, _NEAREST = 10, 12
+_CAMERA_DISTANCE = 3  # from the centre of a ball of radius 1
 # Seconds after which a visitor's shape and files are forgotten.
 _FORGOTTEN_AFTER = 3600
 
@@ -60,7 +61,10 @@ def _shape_part(model: Model, labels: tuple[str, ...], shape: gr.State, folder: 
                 elem_id="axis",
             )  # fmt: skip
             viewer = gr.Model3D(
-                label="Points that the model sees; drag to turn", elem_id="viewer", height=420
+                label="Points that the model sees; drag to turn",
+                camera_position=(None, None, _CAMERA_DISTANCE),
+                elem_id="viewer",
+                height=420,
             )
         with gr.Column():
             names = gr.Textbox(

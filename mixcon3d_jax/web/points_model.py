@@ -12,23 +12,22 @@ _CORNERS = np.array([[1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1], [0
 _FACES = np.array(
     [[0, 2, 4], [2, 1, 4], [1, 3, 4], [3, 0, 4], [2, 0, 5], [1, 2, 5], [3, 1, 5], [0, 3, 5]]
 )
-# As a share of the cloud's largest extent, for a single point; of many, each is smaller.
-_RADIUS = 0.5
+_RADIUS = 0.7  # of a single point; of many, each is smaller
 _UNLIT = "KHR_materials_unlit"
 
 
 def points_glb(
     points: Float[np.ndarray, "points 3"], colors: UInt8[np.ndarray, "points 3"]
 ) -> bytes:
-    """A GLB of points, y-up, in their own colours whatever the light.
+    """A GLB of points, y-up, in their own colours whatever the light, in a ball of radius 1.
 
     Args:
       points: in any units.
       colors: sRGB.
     """
-    extent = max(float(np.ptp(points, axis=0).max()), np.finfo(np.float32).tiny)
-    radius = _RADIUS * extent / len(points) ** 0.5
-    corners = points[:, None] + radius * _CORNERS
+    points = points - (points.min(axis=0) + points.max(axis=0)) / 2
+    points = points / max(np.linalg.norm(points, axis=1).max(), np.finfo(np.float32).tiny)
+    corners = points[:, None] + _RADIUS / len(points) ** 0.5 * _CORNERS
     # glTF's vertex colours are linear light.
     linear = np.rint(255 * bytes_to_linear(colors)).astype(np.uint8)
     firsts = len(_CORNERS) * np.arange(len(points))
