@@ -45,6 +45,13 @@ def test_ball_query_follows_its_definition(clouds, radius, count):
     np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.parametrize("points", [32, 33, 95, 96, 200])
+def test_ball_query_of_clouds_that_fill_their_words_of_32_or_not(points):
+    cloud = np.random.default_rng(points).integers(-16, 17, (points, 3)).astype(np.float32) / 8
+    found = ball_query(jnp.asarray(cloud)[None], jnp.asarray(cloud)[None], 1.5, 24)[0]
+    np.testing.assert_array_equal(found, [naive_ball(cloud, center, 1.5, 24) for center in cloud])
+
+
 def test_farthest_point_sample_spreads_over_known_corners():
     corners = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)], np.float32)
     crowd = np.random.default_rng(0).uniform(0.4, 0.6, (100, 3)).astype(np.float32)
