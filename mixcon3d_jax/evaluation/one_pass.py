@@ -132,6 +132,13 @@ def _compile_measure(
     return CompiledTogether(jax.jit(run, out_shardings=replicated(mesh)))
 
 
+# One program, not one for each figure: a device of the CPU takes 32 at a time, and where those wait
+# for one that is still to be launched, they wait for ever.
+@jax.jit
+def _sum(counts: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    return jax.tree.map(jnp.add, counts, more)
+
+
 def run_pass(
     benchmark: Benchmark,
     weights: WeightSets,
@@ -171,7 +178,7 @@ def run_pass(
         for which, (params, stats) in weights.items():
             found, rows = measure_batch(embed(params, stats, batch), names[which])
             known = counts.get(which)
-            counts[which] = found if known is None else jax.tree.map(jnp.add, known, found)
+            counts[which] = found if known is None else _sum(known, found)
             # Rows of the batch before are fetched while the devices work on this one.
             if which in waiting:
                 parts[which].append(jax.device_get(waiting[which]))
