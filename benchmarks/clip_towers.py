@@ -20,7 +20,6 @@ import numpy as np
 from flax import nnx
 
 from benchmarks.timing import in_own_process, report, take_turns
-from mixcon3d_jax.host_memory import keep_freed_memory
 from mixcon3d_jax.models.clip import BFLOAT16, FLOAT32, Clip, ClipConfig, Numerics
 from mixcon3d_jax.models.clip_variants import VARIANTS
 from mixcon3d_jax.models.layers import normalize
@@ -42,7 +41,6 @@ def our_towers(
     config: ClipConfig, rows: dict[str, np.ndarray], numerics: Numerics = FLOAT32
 ) -> Callable[[str], jax.Array]:
     """Runs a tower by this project."""
-    keep_freed_memory()  # as the commands do
     clip = Clip(config, rngs=nnx.Rngs(0), numerics=numerics)
     runs = {}
     for name, tower in zip(TOWERS, (clip.vision, clip.text), strict=True):
@@ -52,12 +50,8 @@ def our_towers(
     return lambda name: runs[name]()
 
 
-def their_towers(
-    config: ClipConfig, rows: dict[str, np.ndarray], keeps_memory: bool = False
-) -> Callable[[str], object]:
-    """Runs a tower by transformers; `keeps_memory` as this project does on a CPU."""
-    if keeps_memory:
-        keep_freed_memory()
+def their_towers(config: ClipConfig, rows: dict[str, np.ndarray]) -> Callable[[str], object]:
+    """Runs a tower by transformers."""
     import torch
     from transformers import CLIPConfig, CLIPModel
 
@@ -111,9 +105,9 @@ def main() -> None:
     inputs = make_rows(config, args.batch)
     took = {}
     with (
-        in_own_process(our_towers, config, inputs) as ours,
-        in_own_process(their_towers, config, inputs) as theirs,
-        in_own_process(their_towers, config, inputs, True) as theirs_keeping,
+        in_own_process(our_towers, config, inputs, keeps_memory=True) as ours,
+        in_own_process(their_towers, config, inputs, keeps_memory=False) as theirs,
+        in_own_process(their_towers, config, inputs, keeps_memory=True) as theirs_keeping,
     ):
         for name in TOWERS:
             sides = {"this project": ours, "PyTorch": theirs, "keeping": theirs_keeping}

@@ -21,7 +21,6 @@ from flax import nnx
 from benchmarks.timing import in_own_process, report, take_turns
 from benchmarks.train_step import EMA_DECAY, EMBEDDING_SIZE, OPTIMIZER, make_batch
 from mixcon3d_jax import losses
-from mixcon3d_jax.host_memory import keep_freed_memory
 from mixcon3d_jax.models.grouping import ball_query, farthest_point_sample, gather_points
 from mixcon3d_jax.models.mixcon3d import TEMPERATURES, MixCon3D, MixCon3DConfig
 from mixcon3d_jax.models.pointbert import SCALINGS, find_groups
@@ -36,7 +35,6 @@ _LOSS_ROWS = 256
 
 def our_parts(model: MixCon3DConfig, batch: dict[str, np.ndarray]) -> Callable[[str], object]:
     """Runs a part by this project."""
-    keep_freed_memory()  # as `mixcon3d_jax.train` does
     encoder = model.encoder
     points, colors = jax.device_put((batch["points"], batch["colors"]))
     groups = jax.jit(functools.partial(find_groups, config=encoder))(points)
@@ -81,12 +79,8 @@ def our_parts(model: MixCon3DConfig, batch: dict[str, np.ndarray]) -> Callable[[
     return lambda part: by_name[part]()
 
 
-def their_parts(
-    model: MixCon3DConfig, batch: dict[str, np.ndarray], keeps_memory: bool = False
-) -> Callable[[str], object]:
-    """Runs a part by PyTorch; `keeps_memory` as this project does on a CPU."""
-    if keeps_memory:
-        keep_freed_memory()
+def their_parts(model: MixCon3DConfig, batch: dict[str, np.ndarray]) -> Callable[[str], object]:
+    """Runs a part by PyTorch."""
     import torch
 
     from benchmarks.pytorch_side import farthest_points, make_trainer, sorted_ball
@@ -146,9 +140,9 @@ def main() -> None:
     batch = make_batch(args.batch)
     rows = []
     with (
-        in_own_process(our_parts, model, batch) as ours,
-        in_own_process(their_parts, model, batch) as theirs,
-        in_own_process(their_parts, model, batch, True) as theirs_keeping,
+        in_own_process(our_parts, model, batch, keeps_memory=True) as ours,
+        in_own_process(their_parts, model, batch, keeps_memory=False) as theirs,
+        in_own_process(their_parts, model, batch, keeps_memory=True) as theirs_keeping,
     ):
         sides = {"this project": ours, "PyTorch": theirs, "keeping": theirs_keeping}
         for part in PARTS:

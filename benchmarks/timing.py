@@ -17,6 +17,8 @@ from pathlib import Path
 import jax
 from tqdm import tqdm
 
+from mixcon3d_jax.host_memory import keep_freed_memory
+
 
 @dataclasses.dataclass(frozen=True)
 class Seconds:
@@ -56,14 +58,17 @@ def take_turns(sides: Mapping[str, Callable[[], object]], rounds: int) -> dict[s
 
 
 @contextlib.contextmanager
-def in_own_process(make: Callable[..., Callable], *args: object) -> Iterator[Callable]:
+def in_own_process(
+    make: Callable[..., Callable], *args: object, keeps_memory: bool
+) -> Iterator[Callable]:
     """What `make(*args)` returns, made and called in a process of its own; it returns nothing.
 
-    The threads of two libraries in one process get in each other's way.
+    The threads of two libraries in one process get in each other's way.  With `keeps_memory` the
+    process keeps what it frees, as this project's commands do on a CPU.
     """
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(theirs, make, args), daemon=True)
+    process = context.Process(target=_serve, args=(theirs, make, args, keeps_memory), daemon=True)
     process.start()
     theirs.close()
 
@@ -78,7 +83,9 @@ def in_own_process(make: Callable[..., Callable], *args: object) -> Iterator[Cal
         process.join()
 
 
-def _serve(connection: Connection, make: Callable, args: tuple) -> None:
+def _serve(connection: Connection, make: Callable, args: tuple, keeps_memory: bool) -> None:
+    if keeps_memory:
+        keep_freed_memory()
     run = make(*args)
     while True:
         jax.block_until_ready(run(*connection.recv()))

@@ -20,7 +20,6 @@ import numpy as np
 from benchmarks.arithmetic import product_flops
 from benchmarks.timing import in_own_process, report, take_turns
 from mixcon3d_jax import losses
-from mixcon3d_jax.host_memory import keep_freed_memory
 from mixcon3d_jax.models.mixcon3d import MixCon3DConfig
 from mixcon3d_jax.models.pointbert import SCALINGS
 from mixcon3d_jax.sharding import make_mesh
@@ -63,7 +62,6 @@ class JaxSide:
     """This package's step on one device."""
 
     def __init__(self, model: MixCon3DConfig, batch: dict[str, np.ndarray]):
-        keep_freed_memory()  # as `mixcon3d_jax.train` does
         mesh = make_mesh(1, 1, 1, jax.devices()[:1])
         self.state = initial_state(model, make_optimizer(OPTIMIZER), mesh, seed=0)
         self.batch = jax.device_put(batch)
@@ -75,12 +73,8 @@ class JaxSide:
         return metrics["loss"]
 
 
-def pytorch_side(
-    model: MixCon3DConfig, batch: dict[str, np.ndarray], keeps_memory: bool = False
-) -> Callable[[], object]:
-    """The original's step; `keeps_memory` as this package's does on a CPU."""
-    if keeps_memory:
-        keep_freed_memory()
+def pytorch_side(model: MixCon3DConfig, batch: dict[str, np.ndarray]) -> Callable[[], object]:
+    """The original's step."""
     import torch
 
     from benchmarks.pytorch_side import make_trainer
@@ -107,9 +101,9 @@ def main() -> None:
     square = jnp.ones((_SIDE, _SIDE), args.dtype)
     multiply = jax.jit(jnp.matmul)
     with (
-        in_own_process(JaxSide, model, batch) as ours,
-        in_own_process(pytorch_side, model, batch) as theirs,
-        in_own_process(pytorch_side, model, batch, True) as theirs_keeping,
+        in_own_process(JaxSide, model, batch, keeps_memory=True) as ours,
+        in_own_process(pytorch_side, model, batch, keeps_memory=False) as theirs,
+        in_own_process(pytorch_side, model, batch, keeps_memory=True) as theirs_keeping,
     ):
         sides = {
             "this project": ours,
