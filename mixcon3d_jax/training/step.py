@@ -102,11 +102,11 @@ def batch_gradients(
         with jax.named_scope("augmentation"):
             rows["draws"] = draw_augmentation(key, *batch["points"].shape[:2], config.augment)
 
+    @jax.named_scope("augmentation")
     def clouds(rows):
         points, colors = unpack_clouds(rows["points"], rows["colors"])
         if config.augment is not None:
-            with jax.named_scope("augmentation"):
-                points, colors = apply_augmentation(rows["draws"], points, colors)
+            points, colors = apply_augmentation(rows["draws"], points, colors)
         return {"points": points, "colors": colors}
 
     def group(rows):
